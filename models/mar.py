@@ -7,6 +7,7 @@ beside its target and renamed, so that a half-written one is never seen.
 import io
 import json
 import os
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -18,6 +19,16 @@ ARCHIVER_VERSION = "0.12.0"
 
 # What libtorch's own writer adds to every file.
 WRITER_RECORDS = (".data/serialization_id", ".data/version", "version", "byteorder")
+
+
+def repeatable():
+    """Starts the running script again with Python's hash seed fixed, if it is not.
+
+    TorchScript writes the constants of a module in the order of a Python set.
+    """
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def manifest(name, handler, serialized_file="model.pt", version="1.0", **fields):

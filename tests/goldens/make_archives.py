@@ -458,6 +458,7 @@ def add_refused_archives(built):
 
 
 def main():
+    mar.repeatable()
     torch.set_num_threads(1)
     folder = HERE / "archives"
     archives = build(folder)
