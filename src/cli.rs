@@ -1,0 +1,338 @@
+//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors check | explain`.
+//!
+//! Called by `main.rs`. Only text is read here; what the values mean is decided in `config/`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// What the flags say about the configuration; a flag that was not given says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--ts-config`.
+    pub ts_config: Option<PathBuf>,
+    /// `--model-store`.
+    pub model_store: Option<PathBuf>,
+    /// `--workflow-store`.
+    pub workflow_store: Option<PathBuf>,
+    /// `--models`, one element a word.
+    pub models: Vec<String>,
+    /// `--log-config`.
+    pub log_config: Option<PathBuf>,
+    /// `--cpp-log-config`.
+    pub cpp_log_config: Option<PathBuf>,
+    /// `--plugins-path`.
+    pub plugins_path: Option<PathBuf>,
+    /// `--disable-token-auth`; false says nothing.
+    pub disable_token_auth: bool,
+    /// `--enable-model-api`; false says nothing.
+    pub enable_model_api: bool,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Serve.
+    Start {
+        /// Until a signal; otherwise the program returns and a child serves.
+        foreground: bool,
+    },
+    /// Stop the server that runs in the background.
+    Stop {
+        /// Wait until it has stopped.
+        foreground: bool,
+    },
+    /// Print [`version_text`].
+    Version,
+    /// Print what is wrong with the CORS settings of a file.
+    CorsCheck(CorsCheck),
+    /// Print what the CORS settings do with one request.
+    CorsExplain(CorsExplain),
+}
+
+/// The whole command line.
+///
+/// `torchfront --ts-config FILE` is enough: without `--start` the server runs in the foreground.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "torchfront",
+    about = "Serves PyTorch models over HTTP, from TorchServe's configuration and archives.",
+    long_about = "Serves PyTorch models over HTTP, from TorchServe's configuration and archives.\n\n\
+        `torchfront --ts-config FILE` serves in the foreground until it gets SIGTERM or Ctrl-C; \
+        with --start and without --foreground it goes to the background, as torchserve does.\n\n\
+        A value from the command line overrides the same key in the file.",
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Serve {
+    /// Print the version and exit
+    #[arg(short = 'v', long, conflicts_with_all = ["start", "stop"])]
+    version: bool,
+
+    /// Start the server; in the background, unless --foreground is given as well
+    #[arg(long, conflicts_with = "stop")]
+    start: bool,
+
+    /// Stop the server that was started in the background
+    #[arg(long)]
+    stop: bool,
+
+    /// Stay in the foreground: for containers and process supervisors; with --stop, wait for the
+    /// end. The default without --start
+    #[arg(long)]
+    foreground: bool,
+
+    /// The configuration file, in Java's properties format. The variable TS_CONFIG_FILE comes
+    /// first; without either, ./config.properties where it exists, else built-in defaults
+    #[arg(long, value_name = "FILE")]
+    ts_config: Option<PathBuf>,
+
+    /// The folder with model archives; mandatory here or as model_store in the file. Models are
+    /// loaded from nowhere else
+    #[arg(long, value_name = "DIR")]
+    model_store: Option<PathBuf>,
+
+    /// Archives to load at the start: `all`, or names in the model store, each with an optional
+    /// name to register under (`A.mar B=C.mar`). Default: none
+    #[arg(long, value_name = "[NAME=]ARCHIVE", num_args = 1.., action = ArgAction::Append)]
+    models: Vec<String>,
+
+    /// Say that clients need no token. Without it a warning is printed: token authorization is not
+    /// available in this version
+    #[arg(long, visible_alias = "dt")]
+    disable_token_auth: bool,
+
+    /// Let clients register and unregister models. Off by default, because a model is code
+    #[arg(long)]
+    enable_model_api: bool,
+
+    /// Accepted for TorchServe's sake: snapshots are neither written nor read
+    #[arg(long, visible_alias = "ncs")]
+    no_config_snapshots: bool,
+
+    /// Accepted for TorchServe's sake: workflows are not available
+    #[arg(long, value_name = "DIR")]
+    workflow_store: Option<PathBuf>,
+
+    /// Accepted for TorchServe's sake: there is no log4j; see log_format in the file
+    #[arg(long, value_name = "FILE")]
+    log_config: Option<PathBuf>,
+
+    /// Accepted for TorchServe's sake: there is no C++ worker process
+    #[arg(long, value_name = "FILE")]
+    cpp_log_config: Option<PathBuf>,
+
+    /// Accepted for TorchServe's sake: Java plug-ins cannot be loaded
+    #[arg(long, visible_alias = "ppath", value_name = "PATH")]
+    plugins_path: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// Examine the CORS settings of a file without starting a server
+    Cors {
+        #[command(subcommand)]
+        command: Cors,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Cors {
+    /// Print every mistake and doubt with its line and the fix; exit status 0: none, 78: errors
+    Check(CorsCheck),
+    /// Print what a browser would be allowed to do, and why; exit status 0: allowed, 3: denied
+    Explain(CorsExplain),
+}
+
+/// `cors check`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CorsCheck {
+    /// Count warnings as errors (exit status 1): for CI and production
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `cors explain`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CorsExplain {
+    /// The listener that the page calls
+    #[arg(long, value_enum, default_value_t = Listener::Inference)]
+    pub listener: Listener,
+    /// The origin of the page as browsers send it: scheme, host, and the port where it is not the
+    /// scheme's own
+    #[arg(long)]
+    pub origin: String,
+    /// The method of the request
+    #[arg(long, default_value = "POST")]
+    pub method: String,
+    /// The request headers that the page sets, between commas
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub headers: Vec<String>,
+    /// The page sends cookies (`credentials: 'include'`)
+    #[arg(long)]
+    pub credentials: bool,
+    /// The path of the request; models and routes may have a policy of their own
+    #[arg(long, default_value = "/")]
+    pub path: String,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub ts_config: PathBuf,
+}
+
+/// A listener's name on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listener {
+    /// The inference API.
+    Inference,
+    /// The management API.
+    Management,
+    /// The metrics API.
+    Metrics,
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// What to do, and what the flags say about the configuration.
+    pub fn into_parts(self) -> (Action, Overrides) {
+        let serve = self.serve;
+        let action = match self.command {
+            Some(Command::Cors { command: Cors::Check(check) }) => Action::CorsCheck(check),
+            Some(Command::Cors { command: Cors::Explain(explain) }) => Action::CorsExplain(explain),
+            None if serve.version => Action::Version,
+            None if serve.stop => Action::Stop { foreground: serve.foreground },
+            None => Action::Start { foreground: serve.foreground || !serve.start },
+        };
+        let overrides = Overrides {
+            ts_config: serve.ts_config,
+            model_store: serve.model_store,
+            workflow_store: serve.workflow_store,
+            models: serve.models,
+            log_config: serve.log_config,
+            cpp_log_config: serve.cpp_log_config,
+            plugins_path: serve.plugins_path,
+            disable_token_auth: serve.disable_token_auth,
+            enable_model_api: serve.enable_model_api,
+        };
+        (action, overrides)
+    }
+}
+
+/// What `--version` prints.
+pub fn version_text() -> String {
+    format!("Torchfront Version is {}", env!("CARGO_PKG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<(Action, Overrides), String> {
+        let words = std::iter::once("torchfront").chain(line.split_whitespace());
+        Cli::try_parse_from(words).map(Cli::into_parts).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_action_follows_torchserve_and_the_foreground_is_the_default_without_start() {
+        for (line, action) in [
+            ("", Action::Start { foreground: true }),
+            ("--ts-config c", Action::Start { foreground: true }),
+            ("--start", Action::Start { foreground: false }),
+            ("--start --foreground", Action::Start { foreground: true }),
+            ("--stop", Action::Stop { foreground: false }),
+            ("--stop --foreground", Action::Stop { foreground: true }),
+            ("-v", Action::Version),
+            ("--version", Action::Version),
+        ] {
+            assert_eq!(parse(line).unwrap().0, action, "{line}");
+        }
+        for line in ["--start --stop", "--stop -v", "--start --version", "--nothing", "extra"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_flag_of_torchserve_is_read_under_both_its_names() {
+        let (_, overrides) = parse(
+            "--start --ncs --foreground --ts-config c --model-store m --workflow-store w \
+             --models a.mar b=c.mar --log-config l --cpp-log-config p --ppath j --dt \
+             --enable-model-api",
+        )
+        .unwrap();
+        assert_eq!(
+            overrides,
+            Overrides {
+                ts_config: Some("c".into()),
+                model_store: Some("m".into()),
+                workflow_store: Some("w".into()),
+                models: vec!["a.mar".into(), "b=c.mar".into()],
+                log_config: Some("l".into()),
+                cpp_log_config: Some("p".into()),
+                plugins_path: Some("j".into()),
+                disable_token_auth: true,
+                enable_model_api: true,
+            }
+        );
+        let long = "--no-config-snapshots --plugins-path j --disable-token-auth";
+        let (_, overrides) = parse(long).unwrap();
+        assert!(overrides.disable_token_auth && overrides.plugins_path.is_some());
+        assert_eq!(parse("").unwrap().1, Overrides::default());
+    }
+
+    #[test]
+    fn the_cors_commands_are_parsed() {
+        let (action, overrides) = parse("cors check --strict --json f.properties").unwrap();
+        let check = CorsCheck { strict: true, json: true, file: "f.properties".into() };
+        assert_eq!((action, overrides), (Action::CorsCheck(check), Overrides::default()));
+        let (action, _) = parse(
+            "cors explain --listener management --origin https://a.example --method PUT \
+             --headers a,b --credentials --path /models/x --ts-config f",
+        )
+        .unwrap();
+        assert_eq!(
+            action,
+            Action::CorsExplain(CorsExplain {
+                listener: Listener::Management,
+                origin: "https://a.example".into(),
+                method: "PUT".into(),
+                headers: vec!["a".into(), "b".into()],
+                credentials: true,
+                path: "/models/x".into(),
+                json: false,
+                ts_config: "f".into(),
+            })
+        );
+        assert!(parse("cors explain --origin x").unwrap_err().contains("--ts-config"));
+        assert!(parse("cors").is_err() && parse("cors check").is_err());
+    }
+
+    #[test]
+    fn the_version_is_the_packages() {
+        let text = version_text();
+        assert!(text.starts_with("Torchfront Version is ") && text.contains('.'), "{text}");
+    }
+}

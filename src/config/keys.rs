@@ -1,0 +1,294 @@
+//! Every key of `config.properties` as data: TorchServe 0.12's 72, the 4 that its launcher reads or
+//! its snapshots write, and our own. To change what the server does with a key, edit its line.
+//!
+//! Read by `typed.rs` (kind, default), `source.rs` (environment name) and `stance.rs` (notes). A key
+//! of the CORS vocabulary is not in this table, except TorchServe's own three; see `cors.rs`.
+
+use super::address::Role;
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The name in the file.
+    pub name: &'static str,
+    /// The environment variable that can set it.
+    pub env: EnvName,
+    /// What its value must look like.
+    pub kind: Kind,
+    /// The value when it is not set; empty means "none".
+    pub default: &'static str,
+    /// What this version does with it.
+    pub stance: Stance,
+}
+
+/// The environment variable of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvName {
+    /// `TS_` and the name in upper case.
+    Ts,
+    /// Another name: TorchServe's constants do not all follow the rule.
+    Named(&'static str),
+    /// This name, read even without `enable_envvars_config=true`.
+    Always(&'static str),
+    /// `TS_` and the name in upper case, read only when this other key is `true` as well.
+    Gated(&'static str),
+    /// None: the key can only be set in the file.
+    None,
+}
+
+/// What a value must look like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Any text; empty is none.
+    Text,
+    /// A path; empty is none.
+    Path,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number with bounds; empty is none only where the default is.
+    Int(u64, u64),
+    /// Like `Int`, a duration in seconds.
+    Seconds(u64, u64),
+    /// Bytes, with an optional unit.
+    Bytes(u64, u64),
+    /// A number, at least 0.
+    Decimal,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A JSON value; empty is none.
+    Json,
+    /// Where this role listens.
+    Address(Role),
+}
+
+/// What this version does with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stance {
+    /// What TorchServe does.
+    Supported,
+    /// Nothing to do here, for this reason: a notice when the key is set.
+    NotApplicable(&'static str),
+    /// Not in this version, for this reason: a warning when the key differs from its default.
+    NotYet(&'static str),
+    /// Only this value works in this version: a warning whenever another one is in force, the
+    /// default included.
+    Only(&'static str, &'static str),
+}
+
+use EnvName::{Always, Gated, Named, None as NoEnv, Ts};
+use Kind::{Address, Bool, Bytes, Choice, Decimal, Int, Json, Path, Seconds, Text};
+use Stance::{NotApplicable, NotYet, Only, Supported};
+
+/// Longest timeout: a year in seconds.
+const YEAR: u64 = 365 * 24 * 3600;
+/// Largest request or response: 1 TiB, so that a size always fits a 64-bit machine's memory map.
+const TIB: u64 = 1 << 40;
+/// Largest of Java's `int` and `long`.
+const INT: u64 = i32::MAX as u64;
+const LONG: u64 = i64::MAX as u64;
+
+// Reasons that several keys share.
+const TLS: &str = "TLS is not available in this version; put a TLS proxy in front";
+const GRPC: &str = "gRPC is not available in this version; only REST listeners are started";
+const TOKENS: &str = "token authorization is not available in this version";
+const SYSTEM_METRICS: &str = "system metrics are not collected in this version";
+const DOWNLOADS: &str =
+    "models are loaded from model_store only in this version, nothing is downloaded";
+const SEQUENCES: &str = "stateful sequence batching is not available in this version";
+const NO_JVM: &str = "there is no JVM";
+const NO_NETTY: &str = "there is no Netty; number_of_netty_threads sets the HTTP threads";
+const NO_PYTHON: &str = "models run in this process, not in Python worker processes";
+const SNAPSHOT: &str = "snapshots are not available in this version; load_models says what to load";
+
+/// Whether `https://` addresses can be served.
+pub const HTTPS: Stance = NotYet(TLS);
+
+#[rustfmt::skip]
+const fn key(name: &'static str, env: EnvName, kind: Kind, default: &'static str, stance: Stance) -> Key {
+    Key { name, env, kind, default, stance }
+}
+
+/// TorchServe's keys, in the order of its reference.
+#[rustfmt::skip]
+pub const TORCHSERVE: &[Key] = &[
+    key("inference_address", Ts, Address(Role::Inference), "http://127.0.0.1:8080", Supported),
+    key("management_address", Ts, Address(Role::Management), "http://127.0.0.1:8081", Supported),
+    key("metrics_address", Ts, Address(Role::Metrics), "http://127.0.0.1:8082", Supported),
+    key("load_models", Ts, Text, "", Supported),
+    key("model_store", Ts, Path, "", Supported),
+    key("models", NoEnv, Json, "", Supported),
+    key("model_snapshot", NoEnv, Json, "", NotYet(SNAPSHOT)),
+    key("workflow_store", Ts, Path, "", NotYet("workflows are not available in this version; TorchServe 0.12 refuses to register them too")),
+    key("default_workers_per_model", Ts, Int(0, 4096), "0", Supported),
+    key("default_response_timeout", Ts, Seconds(1, YEAR), "120", Supported),
+    key("default_startup_timeout", Ts, Seconds(1, YEAR), "120", Supported),
+    key("unregister_model_timeout", Ts, Seconds(1, YEAR), "120", Supported),
+    key("job_queue_size", Ts, Int(1, 1_000_000), "100", Supported),
+    key("number_of_gpu", Ts, Int(0, 1024), "", Supported),
+    key("max_request_size", Ts, Bytes(1, TIB), "6553500", Supported),
+    key("max_response_size", Ts, Bytes(1, TIB), "6553500", Supported),
+    key("decode_input_request", Ts, Bool, "true", Supported),
+    key("default_service_handler", Ts, Text, "", Supported),
+    key("service_envelope", Ts, Choice(&["", "body", "json", "kserve", "kservev2"]), "", NotYet("request envelopes are not available in this version; requests are read as without one")),
+    key("limit_max_image_pixels", Ts, Bool, "true", Supported),
+    key("allowed_urls", Gated("use_env_allowed_urls"), Text, "file://.*|http(s)?://.*", NotYet(DOWNLOADS)),
+    key("use_env_allowed_urls", NoEnv, Bool, "false", NotYet(DOWNLOADS)),
+    key("enable_model_api", Ts, Bool, "false", Supported),
+    key("disable_token_authorization", Ts, Bool, "false", Only("true", "token authorization is not available in this version, so every client that reaches a listener may use it; set disable_token_authorization=true (or pass --disable-token-auth) to say that this is meant")),
+    key("token_expiration_min", Named("TS_TOKEN_EXPIRATION_TIME_MIN"), Decimal, "60", NotYet(TOKENS)),
+    key("cors_allowed_origin", Ts, Text, "", Supported),
+    key("cors_allowed_methods", Ts, Text, "", Supported),
+    key("cors_allowed_headers", Ts, Text, "", Supported),
+    key("private_key_file", Ts, Path, "", NotYet(TLS)),
+    key("certificate_file", Ts, Path, "", NotYet(TLS)),
+    key("keystore", Ts, Path, "", NotYet(TLS)),
+    key("keystore_pass", Ts, Text, "changeit", NotYet(TLS)),
+    key("keystore_type", Ts, Text, "PKCS12", NotYet(TLS)),
+    key("enable_metrics_api", Ts, Bool, "true", Supported),
+    // TorchServe's default is `log`, with an empty /metrics; ours is what most set.
+    key("metrics_mode", Ts, Choice(&["prometheus", "log", "legacy"]), "prometheus", NotYet("metrics are not written to log files in this version; /metrics always answers in Prometheus' format")),
+    key("metrics_config", Ts, Path, "", NotYet("the set of metrics is fixed in this version")),
+    key("model_metrics_auto_detect", Ts, Bool, "false", NotYet("the set of metrics is fixed in this version")),
+    key("disable_system_metrics", Ts, Bool, "false", NotApplicable(SYSTEM_METRICS)),
+    key("system_metrics_cmd", NoEnv, Text, "", NotApplicable("system metrics do not come from a Python script")),
+    key("metric_time_interval", NoEnv, Seconds(1, YEAR), "60", NotYet(SYSTEM_METRICS)),
+    key("grpc_inference_address", Ts, Text, "127.0.0.1", NotYet(GRPC)),
+    key("grpc_management_address", Ts, Text, "127.0.0.1", NotYet(GRPC)),
+    key("grpc_inference_port", Ts, Int(0, 65535), "7070", NotYet(GRPC)),
+    key("grpc_management_port", Ts, Int(0, 65535), "7071", NotYet(GRPC)),
+    key("grpc_inference_max_connection_age_ms", Ts, Int(1, LONG), "", NotYet(GRPC)),
+    key("grpc_management_max_connection_age_ms", Ts, Int(1, LONG), "", NotYet(GRPC)),
+    key("grpc_inference_max_connection_age_grace_ms", Ts, Int(0, LONG), "", NotYet(GRPC)),
+    key("grpc_management_max_connection_age_grace_ms", Ts, Int(0, LONG), "", NotYet(GRPC)),
+    key("enable_grpc_ssl", Ts, Bool, "false", NotYet(GRPC)),
+    key("ts_open_inference_protocol", Always("TS_OPEN_INFERENCE_PROTOCOL"), Bool, "false", NotYet("the Open Inference Protocol is not available in this version")),
+    key("ts_header_key_sequence_id", Named("TS_HEADER_KEY_SEQUENCE_ID"), Text, "ts_request_sequence_id", NotYet(SEQUENCES)),
+    key("ts_header_key_sequence_start", Named("TS_HEADER_KEY_SEQUENCE_START"), Text, "ts_request_sequence_start", NotYet(SEQUENCES)),
+    key("ts_header_key_sequence_end", Named("TS_HEADER_KEY_SEQUENCE_END"), Text, "ts_request_sequence_end", NotYet(SEQUENCES)),
+    key("number_of_netty_threads", Ts, Int(0, 1024), "0", Supported),
+    key("netty_client_threads", Ts, Int(0, INT), "0", NotApplicable(NO_NETTY)),
+    key("use_native_io", NoEnv, Bool, "true", NotApplicable(NO_NETTY)),
+    key("io_ratio", NoEnv, Int(1, 100), "50", NotApplicable(NO_NETTY)),
+    key("prefer_direct_buffer", Ts, Bool, "false", NotApplicable(NO_NETTY)),
+    key("async_logging", Ts, Bool, "false", NotApplicable("there is no log4j; see log_format")),
+    key("debug", Ts, Bool, "false", NotApplicable("there is no worker process to attach a debugger to")),
+    key("blacklist_env_vars", Ts, Text, "", NotApplicable(NO_PYTHON)),
+    key("install_py_dep_per_model", Ts, Bool, "false", NotApplicable(NO_PYTHON)),
+    key("ipex_enable", Ts, Bool, "false", NotApplicable(NO_PYTHON)),
+    key("ipex_gpu_enable", Ts, Bool, "false", NotApplicable(NO_PYTHON)),
+    key("cpu_launcher_enable", Ts, Bool, "false", NotApplicable("workers are threads of this process with one computing thread each")),
+    key("cpu_launcher_args", Ts, Text, "", NotApplicable("workers are threads of this process with one computing thread each")),
+    key("initial_worker_port", Ts, Int(0, 65535), "9000", NotApplicable("workers are threads of this process and open no ports")),
+    key("initial_distribution_port", Ts, Int(0, 65535), "29500", NotApplicable("workers are threads of this process and open no ports")),
+    key("cpp_log_config", Ts, Path, "", NotApplicable("there is no C++ worker process")),
+    key("model_server_home", Ts, Path, "", NotApplicable("nothing is installed beside the program")),
+    key("enable_envvars_config", NoEnv, Bool, "false", Supported),
+    key("version", NoEnv, Text, "", NotApplicable("the program knows its version")),
+];
+
+/// What TorchServe's launcher reads from the file, and what the server writes into snapshots.
+#[rustfmt::skip]
+pub const TORCHSERVE_EXTRA: &[Key] = &[
+    key("vmargs", NoEnv, Text, "", NotApplicable(NO_JVM)),
+    key("plugins_path", NoEnv, Path, "", NotApplicable("Java plug-ins cannot be loaded")),
+    key("python", NoEnv, Text, "", NotApplicable(NO_PYTHON)),
+    key("tsConfigFile", NoEnv, Path, "", NotApplicable("it is written into snapshots only")),
+];
+
+/// Keys that TorchServe does not have.
+#[rustfmt::skip]
+pub const OWN: &[Key] = &[
+    // `fill` waits for maxBatchDelay as TorchServe does, even when no other request can come.
+    key("batch_policy", Ts, Choice(&["work_conserving", "fill"]), "work_conserving", Supported),
+    // Threads are cheap to ask for and dear to have: one call must not start thousands.
+    key("workers_max", Ts, Int(1, 4096), "256", Supported),
+    key("log_format", Ts, Choice(&["text", "json"]), "text", Supported),
+    key("access_log", Ts, Bool, "true", Supported),
+    // Unpacking an archive stops at these; a larger model raises them, a zip bomb meets them.
+    key("archive_max_size", Ts, Bytes(1, TIB), "8 GiB", Supported),
+    key("archive_max_entries", Ts, Int(1, 10_000_000), "10000", Supported),
+    key("archive_max_ratio", Ts, Int(1, 1_000_000), "200", Supported),
+];
+
+/// All keys of the three tables.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    TORCHSERVE.iter().chain(TORCHSERVE_EXTRA).chain(OWN)
+}
+
+/// The key of this name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    all().find(|key| key.name == name)
+}
+
+// === impl Key ===
+
+impl Key {
+    /// The name of the environment variable, where there is one.
+    pub fn env_name(&self) -> Option<String> {
+        match self.env {
+            Ts | Gated(_) => Some(format!("TS_{}", self.name.to_ascii_uppercase())),
+            Named(name) | Always(name) => Some(name.to_string()),
+            NoEnv => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn torchserve_has_72_keys_9_of_them_without_an_environment_variable() {
+        assert_eq!(TORCHSERVE.len(), 72);
+        let without: Vec<&str> =
+            TORCHSERVE.iter().filter(|key| key.env == NoEnv).map(|key| key.name).collect();
+        assert_eq!(
+            without,
+            [
+                "models",
+                "model_snapshot",
+                "use_env_allowed_urls",
+                "system_metrics_cmd",
+                "metric_time_interval",
+                "use_native_io",
+                "io_ratio",
+                "enable_envvars_config",
+                "version",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_and_environment_variables_are_unique() {
+        let names: BTreeSet<&str> = all().map(|key| key.name).collect();
+        assert_eq!(names.len(), all().count());
+        let variables: Vec<String> = all().filter_map(Key::env_name).collect();
+        assert_eq!(variables.iter().collect::<BTreeSet<_>>().len(), variables.len());
+    }
+
+    #[test]
+    fn environment_names_follow_torchserve_with_its_exceptions() {
+        for (name, variable) in [
+            ("job_queue_size", Some("TS_JOB_QUEUE_SIZE")),
+            ("token_expiration_min", Some("TS_TOKEN_EXPIRATION_TIME_MIN")),
+            ("ts_open_inference_protocol", Some("TS_OPEN_INFERENCE_PROTOCOL")),
+            ("ts_header_key_sequence_id", Some("TS_HEADER_KEY_SEQUENCE_ID")),
+            ("allowed_urls", Some("TS_ALLOWED_URLS")),
+            ("models", None),
+        ] {
+            assert_eq!(find(name).unwrap().env_name().as_deref(), variable, "{name}");
+        }
+        assert!(find("nothing").is_none());
+    }
+
+    #[test]
+    fn every_stance_but_supported_gives_a_reason() {
+        for key in all() {
+            if let NotApplicable(reason) | NotYet(reason) | Only(_, reason) = key.stance {
+                assert!(reason.len() > 10 && !reason.ends_with('.'), "{}", key.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The configuration: `config.properties`, the command line and the environment, read once.
+//!
+//! `main.rs` calls [`Config::load`] and hands each room its part; a program that embeds the server
+//! starts from [`Config::default`] and sets fields. No room imports this one, except for the plain
+//! types that it is handed.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `source.rs` | finds the file, lays command line and environment over it |
+//! | `properties.rs`, `interpolate.rs` | Java's properties format, `$$NAME$$` |
+//! | `keys.rs` | every key: type, default, variable, and what this version does with it |
+//! | `typed.rs`, `parse.rs` | text to values |
+//! | `address.rs`, `load_models.rs`, `models.rs` | the values that are more than a scalar |
+//! | `stance.rs` | notes on keys without effect and on unknown keys |
+//! | `cors.rs` | hands the CORS keys to the room `cors` |
+//! | `error.rs` | all problems at once |
+//!
+//! A wrong value never becomes a default in silence: it is an error with its place, and the server
+//! does not start. What TorchServe would accept and ignore is a note.
+
+mod address;
+mod cors;
+mod error;
+mod interpolate;
+pub mod keys;
+mod load_models;
+mod models;
+mod parse;
+mod properties;
+mod source;
+mod stance;
+mod typed;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use address::{ListenAddress, Role, Scheme};
+pub use error::{ConfigError, ConfigErrors, Level, Note};
+pub use load_models::{LoadModel, LoadModels};
+pub use models::{ModelEntry, ModelsSetting};
+pub use properties::{Entry, Properties, PropertiesFormat, SyntaxError};
+pub use source::{Environment, ProcessEnvironment, Setting};
+
+use crate::cli::Overrides;
+use source::Gathered;
+use typed::Typed;
+
+/// The whole configuration, every value checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file that was read; none for the built-in defaults.
+    pub file: Option<PathBuf>,
+    /// Where the inference API listens.
+    pub inference: ListenAddress,
+    /// Where the management API listens; equal to `inference` when one listener serves both.
+    pub management: ListenAddress,
+    /// Where the metrics API listens.
+    pub metrics: ListenAddress,
+    /// Whether the metrics API is served.
+    pub enable_metrics_api: bool,
+    /// HTTP threads over all listeners (`number_of_netty_threads`); none leaves it to the server.
+    pub http_workers: Option<NonZeroUsize>,
+    /// The folder with model archives; none only in an embedding program.
+    pub model_store: Option<PathBuf>,
+    /// What to load at the start.
+    pub load_models: LoadModels,
+    /// Settings per model version.
+    pub models: ModelsSetting,
+    /// Workers of a model that says nothing; none: as many as there are GPUs, else cores, for
+    /// models loaded at the start, and no workers for models registered later.
+    pub default_workers_per_model: Option<NonZeroUsize>,
+    /// Most workers that one model version may have.
+    pub workers_max: NonZeroUsize,
+    /// How long one prediction may take.
+    pub default_response_timeout: Duration,
+    /// How long a worker may take to become ready.
+    pub default_startup_timeout: Duration,
+    /// How long to wait for the workers of a model that is unregistered.
+    pub unregister_model_timeout: Duration,
+    /// Waiting jobs per model version; one more is refused with 503.
+    pub job_queue_size: usize,
+    /// How batches are cut.
+    pub batch_policy: BatchPolicy,
+    /// GPUs to use at most; none: all that are found.
+    pub number_of_gpu: Option<usize>,
+    /// Largest request body in bytes; a larger one is refused with 413.
+    pub max_request_size: usize,
+    /// Largest response body in bytes.
+    pub max_response_size: usize,
+    /// Whether JSON bodies are decoded before a handler sees them.
+    pub decode_input_request: bool,
+    /// The handler of archives that name none.
+    pub default_service_handler: Option<String>,
+    /// Whether images with very many pixels are refused.
+    pub limit_max_image_pixels: bool,
+    /// Whether models can be registered and unregistered over HTTP.
+    pub enable_model_api: bool,
+    /// Whether the operator said that clients need no token.
+    pub disable_token_authorization: bool,
+    /// Limits on unpacking an archive.
+    pub archive_limits: ArchiveLimits,
+    /// Where archives are unpacked.
+    pub temp_dir: PathBuf,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Whether each request gives a line in the access log.
+    pub access_log: bool,
+    /// The folder for log files (variable `LOG_LOCATION`); none logs to standard output only.
+    pub log_location: Option<PathBuf>,
+    /// The CORS settings in the order of the file, duplicates included.
+    pub cors: Vec<Setting>,
+    /// What to tell the operator at the start.
+    pub notes: Vec<Note>,
+}
+
+/// How batches are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchPolicy {
+    /// An idle worker takes what is there at once.
+    WorkConserving,
+    /// A batch waits until it is full or `maxBatchDelay` is over, as in TorchServe.
+    Fill,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line each.
+    Text,
+    /// One JSON object each.
+    Json,
+}
+
+/// Limits on unpacking a model archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// Bytes of all unpacked files together.
+    pub max_size: u64,
+    /// Number of files and folders.
+    pub max_entries: u64,
+    /// Unpacked bytes per packed byte.
+    pub max_ratio: u64,
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    /// TorchServe's defaults where they exist, ours elsewhere; no file, no model store.
+    fn default() -> Config {
+        let nothing = Gathered::default();
+        Config::from_typed(&Typed::read(&nothing.settings, &mut Vec::new()))
+    }
+}
+
+impl Config {
+    /// Reads file, command line and environment.
+    ///
+    /// # Errors
+    /// Every problem of the configuration; nothing is started then.
+    pub fn load(
+        overrides: &Overrides,
+        environment: &dyn Environment,
+    ) -> Result<Config, ConfigErrors> {
+        let mut found = Gathered::gather(overrides, environment);
+        let typed = Typed::read(&found.settings, &mut found.errors);
+        let mut config = Config::from_typed(&typed);
+        found.notes.extend(stance::notes(&found.settings, &typed));
+        if let Some(path) = &overrides.log_config {
+            found.notes.push(Note::notice(format!(
+                "--log-config {}: has no effect: there is no log4j; see log_format and access_log",
+                path.display()
+            )));
+        }
+        config.read_models(&typed, &mut found);
+        config.check_addresses(&mut found);
+        config.check_workers(&mut found);
+        config.check_model_store(&mut found);
+        config.temp_dir = source::temp_dir(environment);
+        config.log_location =
+            environment.get("LOG_LOCATION").filter(|path| !path.is_empty()).map(PathBuf::from);
+        config.file = found.file;
+        config.cors = found.cors;
+        config.notes = found.notes;
+        ConfigErrors::check(config, found.errors)
+    }
+
+    /// Everything that is a plain scalar.
+    fn from_typed(typed: &Typed) -> Config {
+        Config {
+            file: None,
+            inference: typed.address(Role::Inference),
+            management: typed.address(Role::Management),
+            metrics: typed.address(Role::Metrics),
+            enable_metrics_api: typed.bool("enable_metrics_api"),
+            http_workers: typed.count("number_of_netty_threads"),
+            model_store: typed.path("model_store"),
+            load_models: LoadModels::None,
+            models: ModelsSetting::default(),
+            default_workers_per_model: typed.count("default_workers_per_model"),
+            workers_max: typed.count("workers_max").unwrap_or(NonZeroUsize::MIN),
+            default_response_timeout: typed.seconds("default_response_timeout"),
+            default_startup_timeout: typed.seconds("default_startup_timeout"),
+            unregister_model_timeout: typed.seconds("unregister_model_timeout"),
+            job_queue_size: typed.size("job_queue_size").unwrap_or(1),
+            batch_policy: match typed.choice("batch_policy") {
+                "fill" => BatchPolicy::Fill,
+                _ => BatchPolicy::WorkConserving,
+            },
+            number_of_gpu: typed.size("number_of_gpu"),
+            max_request_size: typed.size("max_request_size").unwrap_or(0),
+            max_response_size: typed.size("max_response_size").unwrap_or(0),
+            decode_input_request: typed.bool("decode_input_request"),
+            default_service_handler: typed.text("default_service_handler"),
+            limit_max_image_pixels: typed.bool("limit_max_image_pixels"),
+            enable_model_api: typed.bool("enable_model_api"),
+            disable_token_authorization: typed.bool("disable_token_authorization"),
+            archive_limits: ArchiveLimits {
+                max_size: typed.number("archive_max_size").unwrap_or(0),
+                max_entries: typed.number("archive_max_entries").unwrap_or(0),
+                max_ratio: typed.number("archive_max_ratio").unwrap_or(0),
+            },
+            temp_dir: source::temp_dir(&std::collections::BTreeMap::new()),
+            log_format: match typed.choice("log_format") {
+                "json" => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
+            access_log: typed.bool("access_log"),
+            log_location: None,
+            cors: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The address of a listener.
+    pub fn address(&self, role: Role) -> &ListenAddress {
+        match role {
+            Role::Inference => &self.inference,
+            Role::Management => &self.management,
+            Role::Metrics => &self.metrics,
+        }
+    }
+
+    fn read_models(&mut self, typed: &Typed, found: &mut Gathered) {
+        if let Some(setting) = found.settings.get("load_models") {
+            match LoadModels::parse(&setting.value) {
+                Ok(load_models) => self.load_models = load_models,
+                Err(expected) => found.errors.push(setting.wrong(&expected)),
+            }
+        }
+        if let (Some(json), Some(setting)) = (typed.json("models"), found.settings.get("models")) {
+            let workers_max = self.workers_max.get();
+            match ModelsSetting::read(json, setting, workers_max, &mut found.notes) {
+                Ok(models) => self.models = models,
+                Err(problems) => {
+                    found.errors.extend(problems.into_iter().map(|problem| setting.error(problem)));
+                }
+            }
+        }
+    }
+
+    /// Inference and management may share one listener, as in TorchServe; nothing else may.
+    fn check_addresses(&self, found: &mut Gathered) {
+        let roles =
+            Role::ALL.into_iter().filter(|role| self.enable_metrics_api || *role != Role::Metrics);
+        let roles: Vec<Role> = roles.collect();
+        for (at, role) in roles.iter().enumerate() {
+            let address = self.address(*role);
+            if address.is_tls()
+                && let keys::Stance::NotYet(reason) = keys::HTTPS
+            {
+                let problem = format!("{address} cannot be served: {reason} and use http:// here");
+                found.errors.push(error_about(*role, found, problem));
+            }
+            for earlier in &roles[..at] {
+                let other = self.address(*earlier);
+                let shared = *earlier == Role::Inference && *role == Role::Management;
+                if !address.collides(other) || (shared && address == other) {
+                    continue;
+                }
+                let fix = if shared {
+                    "write both alike to share one listener, or choose another port"
+                } else {
+                    "choose another port; only inference and management may share one"
+                };
+                let problem = format!("{address} is taken by {} ({other}); {fix}", earlier.key());
+                found.errors.push(error_about(*role, found, problem));
+            }
+        }
+    }
+
+    fn check_workers(&self, found: &mut Gathered) {
+        if let Some(setting) = found.settings.get("default_workers_per_model")
+            && self.default_workers_per_model.is_some_and(|workers| workers > self.workers_max)
+        {
+            let expected = format!("at most workers_max ({}); raise that first", self.workers_max);
+            found.errors.push(setting.wrong(&expected));
+        }
+    }
+
+    /// A server without a folder of models can serve nothing: TorchServe refuses to start, so do we.
+    fn check_model_store(&self, found: &mut Gathered) {
+        let fix =
+            "give a folder with .mar files: model_store=DIR in the file, or --model-store DIR";
+        let Some(path) = &self.model_store else {
+            found.errors.push(ConfigError::unset("model_store", format!("is not set; {fix}")));
+            return;
+        };
+        let Some(setting) = found.settings.get("model_store") else { return };
+        let shown = path.display();
+        if !path.exists() {
+            let here = if path.is_relative() { " in the working directory" } else { "" };
+            found.errors.push(setting.error(format!("{shown} does not exist{here}; {fix}")));
+        } else if !path.is_dir() {
+            found.errors.push(setting.error(format!("{shown} is not a directory; {fix}")));
+        }
+    }
+}
+
+/// An error about an address, at the place where it was set.
+fn error_about(role: Role, found: &Gathered, problem: String) -> ConfigError {
+    match found.settings.get(role.key()) {
+        Some(setting) => setting.error(problem),
+        None => ConfigError::unset(role.key(), problem),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,462 @@
+//! The whole walk: sources to checked values, who wins, and every message.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+
+/// A configuration file in a folder of its own, with a model store beside it.
+struct Scene {
+    folder: tempfile::TempDir,
+    overrides: Overrides,
+    environment: BTreeMap<String, String>,
+}
+
+impl Scene {
+    fn new(text: &str) -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("store")).unwrap();
+        std::fs::write(folder.path().join("c"), text).unwrap();
+        let overrides = Overrides {
+            ts_config: Some(folder.path().join("c")),
+            model_store: Some(folder.path().join("store")),
+            disable_token_auth: true,
+            ..Overrides::default()
+        };
+        Scene { folder, overrides, environment: BTreeMap::new() }
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Scene {
+        self.environment.insert(name.to_string(), value.to_string());
+        self
+    }
+
+    fn load(&self) -> Result<Config, ConfigErrors> {
+        Config::load(&self.overrides, &self.environment)
+    }
+
+    /// The messages with the folder cut out: `c:1: key: ...`.
+    fn messages(&self) -> Vec<String> {
+        let errors = self.load().unwrap_err();
+        errors.iter().map(|error| self.short(&error.to_string())).collect()
+    }
+
+    fn notes(&self) -> Vec<(Level, String)> {
+        let notes = self.load().unwrap().notes;
+        notes.into_iter().map(|note| (note.level, self.short(&note.text))).collect()
+    }
+
+    fn short(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.folder.path().display()), "")
+    }
+}
+
+#[test]
+fn the_defaults_are_torchserves_and_loopback() {
+    let config = Config::default();
+    assert_eq!(config.inference.to_string(), "http://127.0.0.1:8080");
+    assert_eq!(config.management.to_string(), "http://127.0.0.1:8081");
+    assert_eq!(config.metrics.to_string(), "http://127.0.0.1:8082");
+    assert_eq!(config.address(Role::Metrics), &config.metrics);
+    assert_eq!((config.job_queue_size, config.max_request_size), (100, 6_553_500));
+    assert_eq!(config.max_response_size, 6_553_500);
+    for timeout in [
+        config.default_response_timeout,
+        config.default_startup_timeout,
+        config.unregister_model_timeout,
+    ] {
+        assert_eq!(timeout, Duration::from_secs(120));
+    }
+    assert!(config.enable_metrics_api && config.decode_input_request);
+    assert!(config.limit_max_image_pixels && config.access_log);
+    assert!(!config.enable_model_api && !config.disable_token_authorization);
+    assert_eq!((config.default_workers_per_model, config.http_workers), (None, None));
+    assert_eq!((config.number_of_gpu, config.workers_max.get()), (None, 256));
+    assert_eq!(config.batch_policy, BatchPolicy::WorkConserving);
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert_eq!(
+        config.archive_limits,
+        ArchiveLimits { max_size: 8 << 30, max_entries: 10_000, max_ratio: 200 }
+    );
+    assert_eq!((config.model_store, config.load_models), (None, LoadModels::None));
+    assert_eq!(config.notes, []);
+}
+
+#[test]
+fn every_supported_key_reaches_its_field() {
+    let scene = Scene::new(
+        "inference_address=http://0.0.0.0:9080\nmanagement_address=http://0.0.0.0:9081\n\
+         metrics_address=unix:/run/m.sock\nenable_metrics_api=false\nnumber_of_netty_threads=4\n\
+         load_models=a.mar,b=c.mar\nmodels={\\\n \"a\": {\"1.0\": {\"minWorkers\": 2}}\\\n}\n\
+         default_workers_per_model=3\nworkers_max=64\ndefault_response_timeout=10\n\
+         default_startup_timeout=11\nunregister_model_timeout=12\njob_queue_size=13\n\
+         batch_policy=fill\nnumber_of_gpu=0\nmax_request_size=14\nmax_response_size=15 MiB\n\
+         decode_input_request=false\ndefault_service_handler=image_classifier\n\
+         limit_max_image_pixels=false\nenable_model_api=true\narchive_max_size=1GiB\n\
+         archive_max_entries=16\narchive_max_ratio=17\nlog_format=json\naccess_log=false\n",
+    )
+    .env("TEMP", "/scratch")
+    .env("LOG_LOCATION", "/logs");
+    let config = scene.load().unwrap();
+    let tcp = |port| ListenAddress::Tcp { scheme: Scheme::Http, host: "0.0.0.0".to_string(), port };
+    let entry = ModelEntry { min_workers: NonZeroUsize::new(2), ..ModelEntry::default() };
+    assert_eq!(config.models.iter().collect::<Vec<_>>(), [("a", "1.0", &entry)]);
+    let expected = Config {
+        file: Some(scene.folder.path().join("c")),
+        inference: tcp(9080),
+        management: tcp(9081),
+        metrics: ListenAddress::Unix("/run/m.sock".into()),
+        enable_metrics_api: false,
+        http_workers: NonZeroUsize::new(4),
+        model_store: Some(scene.folder.path().join("store")),
+        load_models: LoadModels::List(vec![
+            LoadModel { name: None, archive: "a.mar".to_string() },
+            LoadModel { name: Some("b".to_string()), archive: "c.mar".to_string() },
+        ]),
+        models: config.models.clone(),
+        default_workers_per_model: NonZeroUsize::new(3),
+        workers_max: NonZeroUsize::new(64).unwrap(),
+        default_response_timeout: Duration::from_secs(10),
+        default_startup_timeout: Duration::from_secs(11),
+        unregister_model_timeout: Duration::from_secs(12),
+        job_queue_size: 13,
+        batch_policy: BatchPolicy::Fill,
+        number_of_gpu: Some(0),
+        max_request_size: 14,
+        max_response_size: 15 << 20,
+        decode_input_request: false,
+        default_service_handler: Some("image_classifier".to_string()),
+        limit_max_image_pixels: false,
+        enable_model_api: true,
+        disable_token_authorization: true,
+        archive_limits: ArchiveLimits { max_size: 1 << 30, max_entries: 16, max_ratio: 17 },
+        temp_dir: "/scratch".into(),
+        log_format: LogFormat::Json,
+        access_log: false,
+        log_location: Some("/logs".into()),
+        cors: Vec::new(),
+        notes: Vec::new(),
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_command_line_beats_the_file() {
+    let mut scene = Scene::new(
+        "model_store=/file\nload_models=file.mar\nenable_model_api=false\n\
+         disable_token_authorization=false\n",
+    );
+    scene.overrides.models = vec!["a.mar".to_string(), "b=c.mar".to_string()];
+    scene.overrides.enable_model_api = true;
+    let config = scene.load().unwrap();
+    assert_eq!(config.model_store.as_deref(), Some(&*scene.folder.path().join("store")));
+    assert_eq!(config.load_models, LoadModels::parse("a.mar,b=c.mar").unwrap());
+    assert!(config.enable_model_api && config.disable_token_authorization);
+}
+
+#[test]
+fn a_flag_that_is_absent_does_not_turn_a_key_off() {
+    let mut scene = Scene::new("enable_model_api=true\ndisable_token_authorization=true\n");
+    scene.overrides.disable_token_auth = false;
+    let config = scene.load().unwrap();
+    assert!(config.enable_model_api && config.disable_token_authorization);
+}
+
+#[test]
+fn variables_beat_file_and_command_line_only_where_the_file_allows_it() {
+    let text = "job_queue_size=1\n";
+    let closed = Scene::new(text).env("TS_JOB_QUEUE_SIZE", "2").env("TS_MODEL_STORE", "/none");
+    assert_eq!(closed.load().unwrap().job_queue_size, 1);
+    let text = "job_queue_size=1\nenable_envvars_config=true\nio_ratio=50\n";
+    let open = Scene::new(text)
+        .env("TS_JOB_QUEUE_SIZE", "2")
+        .env("TS_DISABLE_TOKEN_AUTHORIZATION", "false")
+        .env("TS_IO_RATIO", "x")
+        .env("TS_MODELS", "{");
+    let config = open.load().unwrap();
+    assert_eq!(config.job_queue_size, 2);
+    assert!(!config.disable_token_authorization);
+    // The key that opens the door cannot itself come through it.
+    let scene = Scene::new("").env("TS_ENABLE_ENVVARS_CONFIG", "true").env("TS_DEBUG", "x");
+    assert!(scene.load().is_ok());
+    let wrong = Scene::new("enable_envvars_config=true").env("TS_JOB_QUEUE_SIZE", "many");
+    assert_eq!(
+        wrong.messages(),
+        ["environment variable TS_JOB_QUEUE_SIZE: job_queue_size: got \"many\", expected a whole \
+          number from 1 to 1000000"]
+    );
+}
+
+#[test]
+fn two_variables_follow_rules_of_their_own() {
+    let scene = Scene::new("").env("TS_OPEN_INFERENCE_PROTOCOL", "maybe");
+    assert!(scene.messages()[0].contains("TS_OPEN_INFERENCE_PROTOCOL: ts_open_inference_protocol"));
+    let gated = |text| Scene::new(text).env("TS_ALLOWED_URLS", "x").notes();
+    assert_eq!(gated("enable_envvars_config=true"), []);
+    assert_eq!(gated("use_env_allowed_urls=false"), []);
+    let both = gated("enable_envvars_config=true\nuse_env_allowed_urls=true");
+    assert!(
+        both.iter().any(|(_, text)| text.contains("TS_ALLOWED_URLS: allowed_urls")),
+        "{both:?}"
+    );
+}
+
+#[test]
+fn the_variable_names_the_file_before_the_flag_does() {
+    let scene = Scene::new("job_queue_size=7\n");
+    let other = scene.folder.path().join("other");
+    std::fs::write(&other, "job_queue_size=8\n").unwrap();
+    let scene = scene.env("TS_CONFIG_FILE", other.to_str().unwrap());
+    let config = scene.load().unwrap();
+    assert_eq!((config.job_queue_size, config.file), (8, Some(other)));
+    let [(level, text)] = scene.notes().try_into().unwrap();
+    assert_eq!(level, Level::Warning);
+    assert_eq!(
+        text,
+        "--ts-config c is not used: the environment variable TS_CONFIG_FILE=other comes first; \
+         unset it to use the flag"
+    );
+}
+
+#[test]
+fn a_file_that_is_named_and_missing_is_an_error() {
+    let mut scene = Scene::new("");
+    scene.overrides.ts_config = Some(scene.folder.path().join("none"));
+    let missing = "file not found: none; give the path of a file";
+    assert_eq!(scene.messages(), [format!("--ts-config: {missing}")]);
+    let name = scene.folder.path().join("none");
+    let scene = scene.env("TS_CONFIG_FILE", name.to_str().unwrap());
+    assert_eq!(scene.messages(), [format!("TS_CONFIG_FILE: {missing}")]);
+}
+
+#[test]
+fn a_file_is_read_as_utf_8_or_as_latin_1_and_not_beyond_its_limit() {
+    let scene = Scene::new("default_service_handler=é\n");
+    assert_eq!(scene.load().unwrap().default_service_handler.as_deref(), Some("é"));
+    let file = scene.folder.path().join("c");
+    std::fs::write(&file, b"default_service_handler=\xe9\n").unwrap();
+    assert_eq!(scene.load().unwrap().default_service_handler.as_deref(), Some("é"));
+    std::fs::write(&file, "#".repeat(1 << 20)).unwrap();
+    assert!(scene.load().is_ok());
+    std::fs::write(&file, "#".repeat((1 << 20) + 1)).unwrap();
+    assert_eq!(scene.messages(), ["c: is larger than 1048576 bytes; is it a properties file?"]);
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_file() {
+    let mut scene = Scene::new(
+        "enable_model_api=yes\n\
+         job_queue_size=0\n\
+         inference_address=127.0.0.1:8080\n\
+         default_service_handler=\\u12\n\
+         metrics_config=$$NO_SUCH$$\n\
+         load_models==\n\
+         batch_policy=eager\n\
+         default_response_timeout=2m\n\
+         models={\"m\": 1}\n\
+         netty_client_threads=some\n",
+    );
+    scene.overrides.model_store = None;
+    let messages = scene.messages();
+    let expected = [
+        "c:1: enable_model_api: got \"yes\", expected true or false (TorchServe would take \
+         anything but true as false)",
+        "c:2: job_queue_size: got \"0\", expected a whole number from 1 to 1000000",
+        "c:3: inference_address: got \"127.0.0.1:8080\", expected http://HOST[:PORT] or \
+         unix:/PATH, for example http://127.0.0.1:8080 or http://[::1]:8080",
+        "c:4: \\u needs four hexadecimal digits, for example \\u00e9; write \\\\u for a backslash \
+         and a u",
+        "c:5: metrics_config: the environment variable NO_SUCH is not set; set it, or write the \
+         value instead of $$NO_SUCH$$",
+        "c:6: load_models: got \"=\", expected all, none, or a list like `a.mar, name=b.mar`",
+        "c:7: batch_policy: got \"eager\", expected work_conserving or fill",
+        "c:8: default_response_timeout: got \"2m\", expected seconds, a whole number from 1 to \
+         31536000",
+        "c:9: models: m: got \"1\", expected an object: {\"NAME\": {\"VERSION\": {\"minWorkers\": \
+         1}}}",
+        "c:10: netty_client_threads: got \"some\", expected a whole number from 0 to 2147483647",
+        "model_store: is not set; give a folder with .mar files: model_store=DIR in the file, or \
+         --model-store DIR",
+    ];
+    assert_eq!(messages, expected);
+    assert_eq!(scene.load().unwrap_err().to_string().lines().count(), expected.len());
+}
+
+#[test]
+fn the_model_store_must_be_a_folder_that_exists() {
+    let mut scene = Scene::new("");
+    scene.overrides.model_store = Some(scene.folder.path().join("c"));
+    assert!(scene.messages()[0].starts_with("--model-store: model_store: c is not a directory; "));
+    scene.overrides.model_store = Some("no/such".into());
+    assert!(scene.messages()[0].starts_with(
+        "--model-store: model_store: no/such does not exist in the working directory; give a "
+    ));
+}
+
+#[test]
+fn only_inference_and_management_may_share_an_address() {
+    let ok = |text: &str| Scene::new(text).load().is_ok();
+    let same = "inference_address=http://0.0.0.0:8085\nmanagement_address=http://0.0.0.0:8085\n";
+    assert!(ok(same));
+    let free = "inference_address=http://127.0.0.1:0\nmanagement_address=http://127.0.0.1:0\n\
+                metrics_address=http://127.0.0.1:0\n";
+    assert!(ok(free));
+    assert!(ok("metrics_address=http://127.0.0.1:8080\nenable_metrics_api=false"));
+    let scene = Scene::new("metrics_address=http://127.0.0.1:8081");
+    assert_eq!(
+        scene.messages(),
+        ["c:1: metrics_address: http://127.0.0.1:8081 is taken by management_address \
+          (http://127.0.0.1:8081); choose another port; only inference and management may share \
+          one"]
+    );
+    let scene = Scene::new("inference_address=http://0.0.0.0:8081");
+    assert_eq!(
+        scene.messages(),
+        ["management_address: http://127.0.0.1:8081 is taken by inference_address \
+          (http://0.0.0.0:8081); write both alike to share one listener, or choose another port"]
+    );
+}
+
+#[test]
+fn an_https_address_is_refused_as_long_as_there_is_no_tls() {
+    assert_eq!(
+        Scene::new("inference_address=https://0.0.0.0:8443").messages(),
+        ["c:1: inference_address: https://0.0.0.0:8443 cannot be served: TLS is not available in \
+          this version; put a TLS proxy in front and use http:// here"]
+    );
+}
+
+#[test]
+fn workers_are_bounded() {
+    let messages = Scene::new("default_workers_per_model=300\n").messages();
+    assert!(messages[0].contains("at most workers_max (256); raise that first"), "{messages:?}");
+    assert!(Scene::new("default_workers_per_model=300\nworkers_max=300\n").load().is_ok());
+}
+
+#[test]
+fn notes_say_what_has_no_effect_and_why() {
+    let scene = Scene::new(
+        "async_logging=true\ngrpc_inference_port=7070\ngrpc_management_port=9071\n\
+         metrics_mode=prometheus\njob_queue_sise=3\nmy.own.key=1\ndebug=false\n\
+         max_request_size=1\nmax_request_size=2\n",
+    );
+    assert_eq!(scene.load().unwrap().max_request_size, 2);
+    let mut notes = scene.notes();
+    notes.sort_by(|a, b| a.1.cmp(&b.1));
+    let expected = [
+        (Level::Notice, "c:1: async_logging: has no effect: there is no log4j; see log_format"),
+        (
+            Level::Warning,
+            "c:3: grpc_management_port: has no effect: gRPC is not available in this version; \
+             only REST listeners are started",
+        ),
+        (
+            Level::Warning,
+            "c:5: \"job_queue_sise\" is not a known key and has no effect; did you mean \
+             job_queue_size?",
+        ),
+        (Level::Warning, "c:6: \"my.own.key\" is not a known key and has no effect"),
+        (
+            Level::Notice,
+            "c:7: debug: has no effect: there is no worker process to attach a debugger to",
+        ),
+        (
+            Level::Warning,
+            "c:9: max_request_size: is set on line 8 already; the last one is used, remove the \
+             other",
+        ),
+    ]
+    .map(|(level, text)| (level, text.to_string()));
+    assert_eq!(notes, expected);
+}
+
+#[test]
+fn a_server_without_tokens_says_so_until_the_operator_does() {
+    for text in ["", "disable_token_authorization=false"] {
+        let mut scene = Scene::new(text);
+        scene.overrides.disable_token_auth = false;
+        let [(level, note)] = scene.notes().try_into().unwrap();
+        assert_eq!(level, Level::Warning);
+        assert!(note.contains("every client that reaches a listener may use it"), "{note}");
+    }
+    assert_eq!(Scene::new("").notes(), []);
+}
+
+#[test]
+fn flags_without_meaning_give_a_notice() {
+    let mut scene = Scene::new("");
+    scene.overrides.log_config = Some("log4j2.xml".into());
+    scene.overrides.plugins_path = Some("jars".into());
+    let notes = scene.notes();
+    assert!(notes.iter().all(|(level, _)| *level == Level::Notice), "{notes:?}");
+    assert!(notes[0].1.starts_with("--plugins-path: plugins_path: has no effect"), "{notes:?}");
+    assert!(notes[1].1.starts_with("--log-config log4j2.xml: has no effect"), "{notes:?}");
+}
+
+#[test]
+fn no_value_of_a_secret_is_repeated() {
+    let scene = Scene::new("keystore_pass=hunter2\nkeystore=k\n");
+    assert!(!format!("{:?}", scene.load()).contains("hunter2"));
+}
+
+#[test]
+fn the_variables_of_a_cors_key_replace_both_its_spellings() {
+    let text = "enable_envvars_config=true\ncors_allowed_origin=https://a\n\
+                cors.allowed.origin=https://b\ncors.max.age=5\ncors.model.m.allowed.origin=*\n";
+    let scene = Scene::new(text)
+        .env("TS_CORS_ALLOWED_ORIGIN", "https://c")
+        .env("TS_METRICS_CORS_ALLOWED_ORIGIN", "https://d")
+        .env("TS_CORS_MODEL_M_ALLOWED_ORIGIN", "https://e");
+    let cors = scene.load().unwrap().cors;
+    let mut rows: Vec<(&str, &str)> =
+        cors.iter().map(|setting| (setting.key.as_str(), setting.value.as_str())).collect();
+    rows.sort_unstable();
+    assert_eq!(
+        rows,
+        [
+            ("cors.allowed.origin", "https://c"),
+            ("cors.max.age", "5"),
+            ("cors.model.m.allowed.origin", "https://e"),
+            ("metrics_cors.allowed.origin", "https://d"),
+        ]
+    );
+    let text = text.replace("true", "false");
+    let scene = Scene::new(&text).env("TS_CORS_ALLOWED_ORIGIN", "https://c");
+    assert_eq!(scene.load().unwrap().cors.len(), 4);
+}
+
+#[test]
+fn cors_keys_keep_duplicates_lines_and_dots() {
+    let text = "cors.allowed.origin=https://a\ncors.allowed.origin.file=f\n\
+                cors.allowed.origin=https://b\nmanagement.cors.x=1\n";
+    let config = Scene::new(text).load().unwrap();
+    let rows: Vec<(&str, Option<usize>)> =
+        config.cors.iter().map(|setting| (setting.key.as_str(), setting.line)).collect();
+    assert_eq!(
+        rows,
+        [
+            ("cors.allowed.origin", Some(1)),
+            ("cors.allowed.origin.file", Some(2)),
+            ("cors.allowed.origin", Some(3)),
+            ("management.cors.x", Some(4)),
+        ]
+    );
+    assert_eq!(config.notes, []);
+}
+
+#[test]
+fn the_packages_own_file_loads_without_a_word() {
+    let overrides = Overrides {
+        ts_config: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("config.properties")),
+        ..Overrides::default()
+    };
+    let config = Config::load(&overrides, &BTreeMap::new()).unwrap();
+    assert_eq!(config.notes, []);
+    for role in Role::ALL {
+        assert!(config.address(role).is_loopback(), "{role:?}");
+    }
+    assert_eq!(config.load_models, LoadModels::parse("digits.mar").unwrap());
+    assert_eq!(config.model_store.as_deref(), Some(Path::new("models")));
+    assert!(config.disable_token_authorization && !config.enable_model_api);
+    assert!(!config.cors.is_empty());
+}
