@@ -303,6 +303,10 @@ impl Config {
         let fix =
             "give a folder with .mar files: model_store=DIR in the file, or --model-store DIR";
         let Some(path) = &self.model_store else {
+            // A file that could not be read may have set it: one message is enough then.
+            if found.unread {
+                return;
+            }
             found.errors.push(ConfigError::unset("model_store", format!("is not set; {fix}")));
             return;
         };

@@ -52,6 +52,8 @@ pub struct Setting {
 pub(super) struct Gathered {
     /// The file that was read; none for the built-in defaults alone.
     pub(super) file: Option<PathBuf>,
+    /// True when a file was named and could not be read: nothing is known to be unset then.
+    pub(super) unread: bool,
     /// One setting per key that is not of the CORS vocabulary: the strongest.
     pub(super) settings: BTreeMap<String, Setting>,
     /// The CORS settings in their order, duplicates included; the room `cors` judges them.
@@ -188,6 +190,7 @@ impl Gathered {
         }
         let problem = format!("file not found: {}; give the path of a file", path.display());
         self.errors.push(ConfigError::at(origin, problem));
+        self.unread = true;
         None
     }
 
@@ -198,6 +201,7 @@ impl Gathered {
             Ok(text) => text,
             Err(problem) => {
                 self.errors.push(ConfigError::at(name, problem));
+                self.unread = true;
                 return Vec::new();
             }
         };
