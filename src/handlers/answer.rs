@@ -1,0 +1,318 @@
+//! Splits a model's result over the samples of its batch and writes each sample's answer.
+//!
+//! Called by `base.rs` on the worker. A sample's part is written from the batch's own tensors,
+//! without a copy. Invariant: a batch of several samples is split only if every tensor in the result
+//! has one row for each row that went in; otherwise nothing is answered and the batch is tried one
+//! by one, where there is nothing to split.
+
+use super::json_text::{Brackets, JsonText, Layout, text_size};
+use super::{Asked, Form, HandlerError, Prediction};
+use crate::engine::{HostTensor, Value};
+
+/// The rows of dimension 0 that belong to one sample.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// The batch was this sample alone: everything is its own.
+    Whole,
+    /// Some rows of each tensor.
+    Rows { start: usize, len: usize },
+}
+
+/// One answer per sample, in the order of `asked`.
+///
+/// # Errors
+/// [`HandlerError::Model`] when the result cannot be split.
+pub(super) fn answers(output: &Value, asked: &[Asked]) -> Result<Vec<Prediction>, HandlerError> {
+    if let [only] = asked {
+        return Ok(vec![answer(output, Part::Whole, &only.form)]);
+    }
+    let total = asked
+        .iter()
+        .try_fold(0usize, |sum, asked| sum.checked_add(asked.rows))
+        .ok_or_else(|| HandlerError::Model("the batch has too many rows".to_owned()))?;
+    can_split(output, total, "output").map_err(HandlerError::Model)?;
+    let mut start = 0;
+    let answers = asked.iter().map(|asked| {
+        let part = Part::Rows { start, len: asked.rows };
+        start += asked.rows;
+        answer(output, part, &asked.form)
+    });
+    Ok(answers.collect())
+}
+
+fn can_split(value: &Value, total: usize, name: &str) -> Result<(), String> {
+    match value {
+        Value::Tensor(tensor) if tensor.rows() == Some(total) => Ok(()),
+        Value::Tensor(tensor) => {
+            let shape = tensor.shape();
+            Err(format!(
+                "{name} has shape {shape:?}, which is not one row for each of {total} rows"
+            ))
+        }
+        Value::None => Ok(()),
+        Value::List(items) | Value::Tuple(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, item)| can_split(item, total, &format!("{name}.{index}"))),
+        Value::Dict(members) => members
+            .iter()
+            .try_for_each(|(key, item)| can_split(item, total, &format!("{name}.{key}"))),
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) | Value::Str(_) => {
+            Err(format!("{name} is one value for the whole batch"))
+        }
+    }
+}
+
+fn answer(output: &Value, part: Part, form: &Form) -> Prediction {
+    let mut text = JsonText::with_capacity(layout(form), size(output, part));
+    match form {
+        Form::Plain => plain(&mut text, output, part),
+        Form::OpenInference { id } => {
+            text.open(Brackets::Object);
+            if let Some(id) = id {
+                text.member("id");
+                text.string(id);
+            }
+            text.member("outputs");
+            text.open(Brackets::Array);
+            outputs(&mut text, "output", output, part);
+            text.close(Brackets::Array);
+            text.close(Brackets::Object);
+        }
+    }
+    Prediction::json(text.into_bytes())
+}
+
+/// TorchServe's own answers have `indent=2`; the protocol's are for machines.
+fn layout(form: &Form) -> Layout {
+    match form {
+        Form::Plain => Layout::Indented,
+        Form::OpenInference { .. } => Layout::Compact,
+    }
+}
+
+/// The value as plain JSON; a batch dimension of 1 is left out.
+fn plain(text: &mut JsonText, value: &Value, part: Part) {
+    match value {
+        Value::Tensor(tensor) => {
+            let (shape, range) = rows(tensor, part);
+            let shape = shape.strip_prefix(&[1]).unwrap_or(&shape);
+            text.elements(tensor.elements(), range, shape);
+        }
+        Value::List(items) | Value::Tuple(items) => {
+            text.open(Brackets::Array);
+            for item in items {
+                text.item();
+                plain(text, item, part);
+            }
+            text.close(Brackets::Array);
+        }
+        Value::Dict(members) => {
+            text.open(Brackets::Object);
+            for (key, item) in members {
+                text.member(key);
+                plain(text, item, part);
+            }
+            text.close(Brackets::Object);
+        }
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) | Value::Str(_) | Value::None => {
+            scalar(text, value);
+        }
+    }
+}
+
+/// The value as the protocol's outputs: `output`, `output.KEY`, `output.0`, `output.0.KEY`.
+fn outputs(text: &mut JsonText, name: &str, value: &Value, part: Part) {
+    match value {
+        Value::Tensor(tensor) => {
+            let (shape, range) = rows(tensor, part);
+            text.item();
+            text.open(Brackets::Object);
+            text.member("name");
+            text.string(name);
+            text.member("shape");
+            text.open(Brackets::Array);
+            for size in &shape {
+                text.item();
+                text.int(i64::try_from(*size).unwrap_or(i64::MAX));
+            }
+            text.close(Brackets::Array);
+            text.member("datatype");
+            text.string(tensor.dtype().oip_name());
+            text.member("data");
+            text.elements(tensor.elements(), range.clone(), &[range.len()]);
+            text.close(Brackets::Object);
+        }
+        Value::List(items) | Value::Tuple(items) => {
+            for (index, item) in items.iter().enumerate() {
+                outputs(text, &format!("{name}.{index}"), item, part);
+            }
+        }
+        Value::Dict(members) => {
+            for (key, item) in members {
+                outputs(text, &format!("{name}.{key}"), item, part);
+            }
+        }
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) | Value::Str(_) | Value::None => {
+            text.item();
+            text.open(Brackets::Object);
+            text.member("name");
+            text.string(name);
+            text.member("scalar");
+            scalar(text, value);
+            text.close(Brackets::Object);
+        }
+    }
+}
+
+fn scalar(text: &mut JsonText, value: &Value) {
+    match value {
+        Value::Int(value) => text.int(*value),
+        Value::Double(value) => text.float(*value),
+        Value::Bool(value) => text.bool(*value),
+        Value::Str(value) => text.string(value),
+        Value::None | Value::Tensor(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_) => {
+            text.null();
+        }
+    }
+}
+
+/// The shape and the range of elements of one sample's part.
+fn rows(tensor: &HostTensor, part: Part) -> (Vec<usize>, std::ops::Range<usize>) {
+    let mut shape = tensor.shape().to_vec();
+    let all = tensor.elements().len();
+    match part {
+        Part::Rows { start, len } if !shape.is_empty() => {
+            let stride = all.checked_div(shape[0]).unwrap_or(0);
+            shape[0] = len;
+            (shape, start * stride..(start + len) * stride)
+        }
+        _ => (shape, 0..all),
+    }
+}
+
+/// About how many bytes the answer takes.
+fn size(value: &Value, part: Part) -> usize {
+    match value {
+        Value::Tensor(tensor) => {
+            let (shape, range) = rows(tensor, part);
+            64 + text_size(tensor.elements(), range.len(), shape.len())
+        }
+        Value::List(items) | Value::Tuple(items) => {
+            items.iter().fold(8, |sum, item| sum + size(item, part))
+        }
+        Value::Dict(members) => {
+            members.iter().fold(8, |sum, (key, item)| sum + 8 + key.len() + size(item, part))
+        }
+        Value::Str(text) => 64 + text.len(),
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) | Value::None => 64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Elements;
+
+    fn float32(shape: &[usize], values: &[f32]) -> Value {
+        Value::Tensor(HostTensor::new(shape.to_vec(), Elements::Float32(values.to_vec())).unwrap())
+    }
+
+    fn int64(shape: &[usize], values: &[i64]) -> Value {
+        Value::Tensor(HostTensor::new(shape.to_vec(), Elements::Int64(values.to_vec())).unwrap())
+    }
+
+    fn asked(rows: usize, form: Form) -> Asked {
+        Asked { rows, form }
+    }
+
+    fn texts(output: &Value, asked: &[Asked]) -> Result<Vec<String>, String> {
+        let answers = answers(output, asked).map_err(|error| error.to_string())?;
+        let text = |answer: Prediction| String::from_utf8(answer.body.to_vec()).unwrap();
+        Ok(answers.into_iter().map(text).collect())
+    }
+
+    fn one(output: &Value, form: Form) -> String {
+        texts(output, &[asked(1, form)]).unwrap().remove(0)
+    }
+
+    const OIP: Form = Form::OpenInference { id: None };
+
+    #[test]
+    fn a_plain_answer_has_no_batch_dimension() {
+        let output = float32(&[1, 3], &[-0.25, 0.1, f32::NAN]);
+        assert_eq!(one(&output, Form::Plain), "[\n  -0.25,\n  0.10000000149011612,\n  NaN\n]");
+        assert_eq!(one(&float32(&[2], &[1.0, 2.0]), Form::Plain), "[\n  1.0,\n  2.0\n]");
+        assert_eq!(one(&float32(&[1], &[1.0]), Form::Plain), "1.0");
+        assert_eq!(one(&float32(&[], &[1.0]), Form::Plain), "1.0");
+        assert_eq!(one(&float32(&[1, 0], &[]), Form::Plain), "[]");
+    }
+
+    #[test]
+    fn dicts_and_tuples_are_plain_json() {
+        let output = Value::Tuple(vec![
+            Value::Dict(vec![("sum".into(), float32(&[1], &[0.5])), ("n".into(), Value::Int(1))]),
+            Value::None,
+            Value::Str("é".into()),
+            Value::List(vec![]),
+        ]);
+        assert_eq!(
+            one(&output, Form::Plain),
+            "[\n  {\n    \"sum\": 0.5,\n    \"n\": 1\n  },\n  null,\n  \"\\u00e9\",\n  []\n]"
+        );
+    }
+
+    #[test]
+    fn open_inference_outputs_are_named_by_their_place() {
+        let output = Value::Tuple(vec![
+            float32(&[1, 2], &[1.0, 2.0]),
+            Value::Dict(vec![("max".into(), int64(&[1], &[3])), ("ok".into(), Value::Bool(true))]),
+            Value::None,
+            Value::Double(f64::INFINITY),
+        ]);
+        assert_eq!(
+            one(&output, Form::OpenInference { id: Some("a\"b".into()) }),
+            concat!(
+                r#"{"id":"a\"b","outputs":["#,
+                r#"{"name":"output.0","shape":[1,2],"datatype":"FP32","data":[1.0,2.0]},"#,
+                r#"{"name":"output.1.max","shape":[1],"datatype":"INT64","data":[3]},"#,
+                r#"{"name":"output.1.ok","scalar":true},"#,
+                r#"{"name":"output.2","scalar":null},"#,
+                r#"{"name":"output.3","scalar":Infinity}]}"#
+            )
+        );
+        assert_eq!(
+            one(&float32(&[], &[3.5]), OIP),
+            r#"{"outputs":[{"name":"output","shape":[],"datatype":"FP32","data":[3.5]}]}"#
+        );
+    }
+
+    #[test]
+    fn each_sample_gets_its_own_rows() {
+        let output = Value::Tuple(vec![float32(&[4, 1], &[1.0, 2.0, 3.0, 4.0]), Value::None]);
+        let asked = [asked(1, Form::Plain), asked(2, OIP), asked(1, Form::Plain)];
+        let texts = texts(&output, &asked).unwrap();
+        assert_eq!(texts[0], "[\n  [\n    1.0\n  ],\n  null\n]");
+        assert!(texts[1].contains(r#""shape":[2,1],"datatype":"FP32","data":[2.0,3.0]"#));
+        assert_eq!(texts[2], "[\n  [\n    4.0\n  ],\n  null\n]");
+    }
+
+    #[test]
+    fn a_result_that_is_not_one_row_per_row_is_not_split() {
+        let asked = [asked(1, Form::Plain), asked(1, Form::Plain)];
+        let keyed = |value| Value::Dict(vec![("a".into(), Value::List(vec![value]))]);
+        for (output, error) in [
+            (
+                keyed(float32(&[3, 1], &[0.0; 3])),
+                "output.a.0 has shape [3, 1], which is not one row",
+            ),
+            (keyed(float32(&[], &[0.0])), "output.a.0 has shape []"),
+            (Value::Int(2), "output is one value for the whole batch"),
+            (keyed(Value::Str("x".into())), "output.a.0 is one value"),
+        ] {
+            let got = texts(&output, &asked).unwrap_err();
+            assert!(got.starts_with(error), "{got}");
+            assert!(texts(&output, &asked[..1]).is_ok());
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a handler is given: one request's parameters, as TorchServe's `RequestInput` has them.
+
+use bytes::Bytes;
+
+/// One request for a model, read from the wire and bounded in size, not yet interpreted.
+///
+/// TorchServe gives a handler a row of named parameters: the raw body is the parameter `body`; a
+/// multipart or form field is a parameter of its own name (`reference`: TorchServe's
+/// `InferenceRequestHandler.parseRequest`).
+#[derive(Clone, Debug, Default)]
+pub struct RequestInput {
+    /// The parameters in the order they came; of a repeated name the last one counts.
+    pub parameters: Vec<Parameter>,
+}
+
+/// One named part of a request.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Field name, or `body` for a raw body.
+    pub name: String,
+    /// The media type without its parameters, lower-case; none when the client sent none.
+    pub content_type: Option<String>,
+    /// The bytes as they came.
+    pub value: Bytes,
+}
+
+// === impl RequestInput ===
+
+impl RequestInput {
+    /// A raw body: one parameter called `body`.
+    pub fn body(content_type: Option<String>, value: Bytes) -> RequestInput {
+        RequestInput {
+            parameters: vec![Parameter { name: "body".to_owned(), content_type, value }],
+        }
+    }
+
+    /// The last parameter called `name`.
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().rev().find(|parameter| parameter.name == name)
+    }
+
+    /// The payload as TorchServe's default handlers find it: `row.get("data") or row.get("body")`,
+    /// where an empty `data` falls through to `body`.
+    pub fn payload(&self) -> Option<&Parameter> {
+        let data = self.get("data").filter(|parameter| !parameter.value.is_empty());
+        data.or_else(|| self.get("body")).or_else(|| self.get("data"))
+    }
+
+    /// Says that [`RequestInput::payload`] found nothing, and what came instead.
+    pub(super) fn no_payload(&self) -> String {
+        let names: Vec<_> = self.parameters.iter().take(8).map(|p| p.name.as_str()).collect();
+        match names.as_slice() {
+            [] => "the request has no body and no field `data` or `body`".to_owned(),
+            names => format!("the request has no field `data` or `body`; its fields: {names:?}"),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! TorchServe's default handlers: preprocess, collate, postprocess. PURE per request.
+//!
+//! A handler knows nothing of HTTP, queues or libtorch. `preprocess` runs off the reactor and
+//! before the queue, so that a bad input fails alone; `collate` and `postprocess` run on the worker,
+//! around the forward.
+
+mod answer;
+mod arguments;
+mod base;
+mod declared;
+mod input;
+mod json;
+mod json_text;
+mod number_array;
+mod open_inference;
+mod output;
+
+use std::sync::Arc;
+
+pub use input::{Parameter, RequestInput};
+pub use output::Prediction;
+
+use crate::engine::{Signature, Value};
+
+/// The names of the handlers that [`built_in`] makes.
+pub const BUILT_IN: &[&str] = &["base_handler"];
+
+/// The handler called `name`, made for one model.
+///
+/// # Errors
+/// [`HandlerError::Model`] when there is no such handler, or its settings are wrong.
+pub fn built_in(
+    name: &str,
+    settings: HandlerSettings<'_>,
+) -> Result<Arc<dyn Handler>, HandlerError> {
+    match name {
+        "base_handler" => Ok(Arc::new(base::BaseHandler::new(&settings)?)),
+        _ => Err(HandlerError::Model(format!(
+            "there is no built-in handler `{name}`; there are {}",
+            BUILT_IN.join(", ")
+        ))),
+    }
+}
+
+/// Turns requests into model arguments and model results into answers.
+pub trait Handler: Send + Sync + 'static {
+    /// One request to one sample.
+    ///
+    /// # Errors
+    /// [`HandlerError::BadInput`] when the caller is wrong (400, for this request alone).
+    fn preprocess(&self, input: RequestInput) -> Result<Sample, HandlerError>;
+
+    /// The samples of one batch, all with equal [`Sample::bucket`], to the arguments of `forward`.
+    /// A batch of one moves its tensors.
+    ///
+    /// # Errors
+    /// [`HandlerError::Model`] when the samples do not fit together; the batch is then tried one by
+    /// one.
+    fn collate(&self, samples: Vec<Sample>) -> Result<Vec<Value>, HandlerError>;
+
+    /// The result of one forward to one prediction per sample, in the order of `asked`.
+    ///
+    /// # Errors
+    /// [`HandlerError::Model`] when the result cannot be split over the samples or is not what this
+    /// handler serves.
+    fn postprocess(&self, output: Value, asked: &[Asked]) -> Result<Vec<Prediction>, HandlerError>;
+
+    /// Another reading of a sample that the model refused, if there is one (integers as
+    /// `float32`). [`Handler::learn`] is called when the model took it.
+    fn reinterpret(&self, sample: &Sample) -> Option<Sample> {
+        let _ = sample;
+        None
+    }
+
+    /// The model took the other reading: read later requests that way at once.
+    fn learn(&self) {}
+
+    /// True when `preprocess` of this input takes less time than the way to another thread and
+    /// back (some tens of microseconds): it then runs where the request was read.
+    fn preprocess_is_cheap(&self, input: &RequestInput) -> bool {
+        let _ = input;
+        false
+    }
+
+    /// Arguments of `rows` rows with which the model may be warmed up, if their shape is known.
+    fn example(&self, rows: usize) -> Option<Vec<Value>> {
+        let _ = rows;
+        None
+    }
+}
+
+/// One preprocessed request, waiting to be batched.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The positional arguments of `forward`; tensors have their batch dimension already.
+    pub arguments: Vec<Value>,
+    /// What may share a batch with what: samples of one bucket differ at most in dimension 0.
+    /// `None`: this sample is always run alone.
+    pub bucket: Option<Bucket>,
+    /// What `postprocess` needs to know of the request.
+    pub asked: Asked,
+    /// Bit n is set when the element type of argument n was guessed from the way its numbers are
+    /// written, so that [`Handler::reinterpret`] may guess again.
+    pub inferred: u64,
+}
+
+/// Element types and shapes without dimension 0, of every argument.
+pub type Bucket = Arc<[(crate::engine::DType, Vec<usize>)]>;
+
+/// What a sample's answer must look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Rows of dimension 0 that belong to this sample.
+    pub rows: usize,
+    /// The form of the answer.
+    pub form: Form,
+}
+
+/// The form in which a request was written and is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One sample without a batch dimension; the answer has none either.
+    Plain,
+    /// The Open Inference Protocol's JSON; `id` is repeated in the answer.
+    OpenInference {
+        /// The request's `id`, if it had one.
+        id: Option<String>,
+    },
+}
+
+/// Why a handler could not do its part.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandlerError {
+    /// The caller's input is wrong: answered 400 with this text.
+    #[error("{0}")]
+    BadInput(String),
+    /// The model's result or settings are not what the handler serves: answered 503; the text is
+    /// for the log.
+    #[error("{0}")]
+    Model(String),
+}
+
+/// What a handler is made from.
+pub struct HandlerSettings<'a> {
+    /// The model's name, for log lines.
+    pub model: &'a str,
+    /// `index_to_name.json` as it is in the archive, if it is there.
+    pub index_to_name: Option<&'a [u8]>,
+    /// The whole `model-config.yaml` as JSON (`null` when there is none).
+    pub model_config: &'a serde_json::Value,
+    /// The arguments of the model's `forward`.
+    pub signature: Signature,
+    /// `limit_max_image_pixels`: refuse images above Pillow's bomb limit.
+    pub limit_max_image_pixels: bool,
+}
