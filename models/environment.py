@@ -1,7 +1,7 @@
 """The Python environment with torch in it, for the scripts that train, trace and make goldens.
 
-Made once by `make.py --run`, in the cache folder, of `requirements.txt`. The PyPI wheel of torch for
-x86-64 Linux cannot be imported without its NVIDIA libraries, so that it takes about 5 GB there.
+Made once by `make.py --run`, in the cache folder, of `requirements.txt`. The PyPI wheel of torch
+for x86-64 Linux cannot be imported without its NVIDIA libraries, so that it takes about 5 GB there.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ def create(folder):
     shutil.rmtree(folder, ignore_errors=True)
     if shutil.which("virtualenv") is None:
         sys.stderr.write(made.stdout + made.stderr)
-        raise SystemExit("no virtual environment: install python3-venv or virtualenv, then run again")
+        raise SystemExit("no virtual environment: install python3-venv or virtualenv")
     subprocess.run(["virtualenv", "--quiet", "-p", sys.executable, str(folder)], check=True)
 
 

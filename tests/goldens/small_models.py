@@ -1,0 +1,173 @@
+"""The small models of the integration tests: each shows one thing that a server must get right.
+
+Scripted by `make_archives.py`, which writes a class's first lines into `archives.json` as its note.
+"""
+
+from typing import Dict, Final, List, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Mlp(nn.Module):
+    """4 features in, 3 numbers out: the smallest model with weights."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.first = nn.Linear(4, 16)
+        self.second = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(x)))
+
+
+class BatchProbe(nn.Module):
+    """[row sum, batch size seen]: shows which requests shared a forward, and whose row is whose."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.sum(dim=1)
+        return torch.stack([rows, torch.full_like(rows, float(x.size(0)))], dim=1)
+
+
+class Echo(nn.Module):
+    """The input as it came, of any type and shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+
+class Slow(nn.Module):
+    """The input, after a fixed amount of arithmetic: about 300 ms on one core of 2025.
+
+    The work does not depend on the size of the batch. `tanh` keeps the numbers finite, and the
+    result takes part in the output so that no compiler may leave the work out.
+    """
+
+    rounds: Final[int]
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.rounds = 1200
+        self.register_buffer("tile", torch.randn(8, 8) / 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.tile.repeat(32, 32)
+        state = weight + x.sum().tanh()
+        for _ in range(self.rounds):
+            state = torch.mm(state, weight).tanh()
+        return x + 0.0 * state.sum()
+
+
+class DictOut(nn.Module):
+    """A dict of tensors; each has one entry per row."""
+
+    def forward(self, x: Tensor) -> Dict[str, Tensor]:
+        return {"sum": x.sum(dim=1), "max": x.amax(dim=1), "argmax": x.argmax(dim=1)}
+
+
+class TupleOut(nn.Module):
+    """A nested tuple with a list inside; every tensor has one entry per row."""
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Tuple[Tensor, List[Tensor]]]:
+        return torch.softmax(x, dim=1), (x.argmax(dim=1), [x.sum(dim=1), x.amax(dim=1)])
+
+
+class ScalarsOut(nn.Module):
+    """A tuple of plain values: nothing in it has a batch dimension."""
+
+    def forward(self, x: Tensor) -> Tuple[float, int, bool, str, Optional[int]]:
+        return float(x.sum().item()), x.size(0), bool((x > 0).all().item()), "shape 2", None
+
+
+class MultiInput(nn.Module):
+    """Three inputs of three types and one that may be left out."""
+
+    def forward(
+        self, ids: Tensor, mask: Tensor, scale: Tensor, extra: Optional[Tensor] = None
+    ) -> Tensor:
+        picked = (ids * mask.to(torch.int64)).sum(dim=1).to(torch.float32) * scale
+        if extra is not None:
+            picked = picked + extra
+        return picked
+
+
+class ErrorOnNegative(nn.Module):
+    """The square root; refuses the whole batch when any element is negative."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool((x < 0).any().item()):
+            raise ValueError("negative input is not allowed")
+        return x.sqrt()
+
+
+class CounterBuffer(nn.Module):
+    """How often it was called, kept in a buffer that is written in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1, dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.add_(1)
+        return self.calls.expand(x.size(0), 1).clone()
+
+
+class CounterAttribute(nn.Module):
+    """How often it was called, kept in an attribute that is assigned (`prim::SetAttr`)."""
+
+    calls: int
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return torch.full([x.size(0), 1], self.calls, dtype=torch.int64)
+
+
+class ListStrIn(nn.Module):
+    """[bytes of UTF-8, letters a, words] of each text."""
+
+    def forward(self, texts: List[str]) -> Tensor:
+        rows: List[List[int]] = []
+        for text in texts:
+            rows.append([len(text), text.count("a"), len(text.split(" "))])
+        return torch.tensor(rows, dtype=torch.int64)
+
+
+class FixedBatchOne(nn.Module):
+    """Takes one row at a time, as a model traced without a dynamic batch does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(1, 4) * 2.0
+
+
+class TinyClassifier(nn.Module):
+    """Three logits: ten times the mean of red, green and blue of the normalised picture."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=[2, 3]) * 10.0
+
+
+class TinySegmenter(nn.Module):
+    """Two classes per pixel, in the form of torchvision's segmentation models."""
+
+    def forward(self, x: Tensor) -> Dict[str, Tensor]:
+        level = x.mean(dim=1, keepdim=True)
+        return {"out": torch.cat([-level, level], dim=1)}
+
+
+class TinyDetector(nn.Module):
+    """One box around the picture and one that scores too low, in torchvision's form."""
+
+    def forward(self, images: List[Tensor]) -> List[Dict[str, Tensor]]:
+        found: List[Dict[str, Tensor]] = []
+        for image in images:
+            height, width = float(image.size(1)), float(image.size(2))
+            boxes = torch.tensor([[0.0, 0.0, width, height], [0.0, 0.0, 1.0, 1.0]])
+            scores = torch.tensor([0.75, 0.25])
+            found.append({"boxes": boxes, "labels": torch.tensor([1, 2]), "scores": scores})
+        return found
