@@ -35,6 +35,7 @@ maxBatchDelay: 10
 image_classifier:
   channels: 1
   resize: [28, 28]
+  crop: null
   mean: [0.1307]
   std: [0.3081]
   top_k: 5

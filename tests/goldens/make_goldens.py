@@ -4,9 +4,9 @@
     python3 models/make.py && python3 models/make.py --run tests/goldens/make_goldens.py
 
 The steps are those of TorchServe's image_classifier: Resize(256), CenterCrop(224), ToTensor,
-Normalize, the model in evaluation mode, softmax, the five best. Where TorchServe refuses a picture
-(not RGB) or scores it rotated (EXIF), the golden is what Pillow makes of it first: the orientation
-applied, then `convert("RGB")`. Writes `images/` too: small variants of the photographs.
+Normalize, the model in evaluation mode, softmax, the five best. A picture that TorchServe refuses
+(not RGB) goes through Pillow's `convert("RGB")` first. One with an EXIF orientation is there twice:
+`orientation` is `as_stored` (TorchServe) or `applied` (what a viewer shows). Writes `images/` too: small variants of the photographs.
 `probes` are elements of the normalised tensor, to tell a decoder's or resizer's error from the
 model's; `abs_tol` is the tolerance of the probabilities, wider where decoders may differ: compare
 by label, since two classes that are closer than that may change places.
@@ -45,7 +45,7 @@ PREPROCESS = transforms.Compose(
 )
 # Channel, row and column of the elements that are written down.
 PROBES = [(c, y, x) for c in range(3) for y, x in ((0, 0), (57, 201), (112, 112), (223, 96))]
-# A JPEG decoder may differ from libjpeg-turbo in the last bit; a PNG decoder may not.
+# A JPEG decoder may differ from libjpeg-turbo in the last bit; a lossless one may not.
 LOSSLESS, LOSSY, CMYK = 0.002, 0.02, 0.05
 
 
@@ -54,9 +54,11 @@ def main():
     model, labels = load()
     goldens = []
     for path in [PHOTOS / "flower.jpg", PHOTOS / "china.jpg", *write_variants()]:
-        goldens.append(golden(model, labels, path))
-        best = next(iter(goldens[-1]["top5"].items()))
-        print(f"{best[1]:.4f}  {best[0]:24s} {path.relative_to(ROOT)}")
+        orientations = ("as_stored", "applied") if "exif" in path.name else ("as_stored",)
+        for orientation in orientations:
+            goldens.append(golden(model, labels, path, orientation))
+            best = next(iter(goldens[-1]["top5"].items()))
+            print(f"{best[1]:.4f}  {best[0]:20s} {orientation:10s} {path.relative_to(ROOT)}")
     versions = {
         "torch": torch.__version__.split("+")[0],
         "torchvision": torchvision.__version__.split("+")[0],
@@ -75,15 +77,17 @@ def load():
         return model, json.loads(archive.read("index_to_name.json"))
 
 
-def golden(model, labels, path):
+def golden(model, labels, path, orientation):
     picture = Image.open(path)
-    tensor = PREPROCESS(ImageOps.exif_transpose(picture).convert("RGB"))
+    turned = ImageOps.exif_transpose(picture) if orientation == "applied" else picture
+    tensor = PREPROCESS(turned.convert("RGB"))
     with torch.inference_mode():
         best = torch.softmax(model(tensor.unsqueeze(0)), dim=1).topk(5)
     indices = best.indices[0].tolist()
-    tolerance = LOSSLESS if picture.format == "PNG" else LOSSY
+    tolerance = LOSSY if picture.format == "JPEG" else LOSSLESS
     return {
         "file": str(path.relative_to(ROOT)),
+        "orientation": orientation,
         "mode": picture.mode,
         "size": list(picture.size),
         "abs_tol": CMYK if picture.mode == "CMYK" else tolerance,
@@ -104,6 +108,8 @@ def write_variants():
     yield save("flower_rgb.png", flower)
     yield save("flower_rgba_opaque.png", opaque)
     yield save("flower_palette.png", flower.quantize(64))
+    yield save("flower.gif", flower.quantize(64))
+    yield save("flower_lossless.webp", flower, lossless=True)
     yield save("flower_exif_6.jpg", flower.rotate(90, expand=True), quality=90, exif=lying)
     yield save("flower_cmyk.jpg", flower.convert("CMYK"), quality=90)
     yield save("china_grey.png", china.convert("L"))
@@ -113,7 +119,8 @@ def write_variants():
 
 def save(name, picture, **options):
     file = io.BytesIO()
-    picture.save(file, "PNG" if name.endswith(".png") else "JPEG", optimize=True, **options)
+    kinds = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "webp": "WEBP"}
+    picture.save(file, kinds[name.rsplit(".", 1)[1]], optimize=True, **options)
     mar.replace(IMAGES / name, file.getvalue())
     return IMAGES / name
 
