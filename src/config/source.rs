@@ -153,7 +153,7 @@ impl Gathered {
             .filter(|key| match key.env {
                 EnvName::Always(_) => true,
                 EnvName::Gated(gate) => all_variables && enabled(gate),
-                _ => all_variables && !cors::is_key(key.name),
+                _ => all_variables,
             })
             .filter_map(|key| from_environment(key, environment))
             .collect();
