@@ -1,0 +1,53 @@
+//! Requests that no header of an answer can stop: simple writes of foreign pages (B30) and
+//! requests for a foreign host (B31). PURE.
+//!
+//! Asked by `decide.rs`. The order of the questions is that of Go's `CrossOriginProtection`: an
+//! allowed origin passes; then the browser's own word, `Sec-Fetch-Site`; then a request without
+//! `Origin`, which no browser sends across sites with an unsafe method; then a page of our own host.
+
+use super::{
+    facts::RequestFacts,
+    hosts,
+    origin::SerializedOrigin,
+    policy::{Block, CorsPolicy},
+    wire::{HeaderValue, Method, header, name},
+};
+
+/// GET, HEAD and OPTIONS change nothing.
+pub(super) fn is_safe(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD || *method == Method::OPTIONS
+}
+
+/// Whether a request that the allow-list does not cover is to be refused.
+pub(super) fn is_refused(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> bool {
+    let guarded = match policy.spec().block {
+        Block::Off => false,
+        Block::Unsafe => !is_safe(facts.method),
+        Block::All => true,
+    };
+    guarded && !is_same_site(policy, facts)
+}
+
+/// Whether the request names a host that this server does not answer for.
+pub(super) fn is_for_another_host(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> bool {
+    let allowed = &policy.spec().allowed_hosts;
+    !allowed.is_empty() && !facts.host().is_some_and(|host| allowed.names_host(host))
+}
+
+fn is_same_site(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> bool {
+    let sites = facts.lines(&name::SEC_FETCH_SITE);
+    if !sites.is_empty() {
+        return sites.iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
+    }
+    match facts.lines(&header::ORIGIN) {
+        [] => true,
+        [origin] => is_our_page(policy, facts, origin),
+        [_, _, ..] => false,
+    }
+}
+
+fn is_our_page(policy: &CorsPolicy, facts: &RequestFacts<'_>, origin: &HeaderValue) -> bool {
+    let Ok(origin) = SerializedOrigin::parse(origin.as_bytes()) else { return false };
+    policy.spec().same_origin_hosts.names_origin(&origin)
+        || facts.host().is_some_and(|host| hosts::is_same_host(&origin, host))
+}

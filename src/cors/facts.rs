@@ -1,0 +1,103 @@
+//! What a decision needs to know of a request: method, target and the header lines it asks for.
+//!
+//! Made from a request head of the server, or from plain values with [`RequestSketch`] (`explain`,
+//! tests). Nothing is copied; a header is looked up when the decision needs it and not before.
+
+use super::{
+    path,
+    wire::{HeaderMap, HeaderName, HeaderValue, Method, header},
+};
+
+/// One request, as far as CORS is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFacts<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path as it came over the wire, percent-encoded, without the query.
+    pub path: &'a str,
+    /// The query without `?`.
+    pub query: Option<&'a str>,
+    /// The authority of the request target, where `Host` is missing (HTTP/2).
+    pub authority: Option<&'a str>,
+    headers: &'a HeaderMap,
+}
+
+/// A request written down by hand.
+#[derive(Clone, Debug)]
+pub struct RequestSketch {
+    method: Method,
+    path: String,
+    query: Option<String>,
+    headers: HeaderMap,
+}
+
+// === impl RequestFacts ===
+
+impl<'a> RequestFacts<'a> {
+    /// The facts of a request of which only these parts matter.
+    pub fn new(method: &'a Method, path: &'a str, headers: &'a HeaderMap) -> Self {
+        Self { method, path, query: None, authority: None, headers }
+    }
+
+    /// All lines of a header in their order.
+    pub fn lines(&self, name: &HeaderName) -> &'a [HeaderValue] {
+        self.headers.get_all(name).as_slice()
+    }
+
+    /// The host that the request is meant for, `None` when it is missing or said twice.
+    pub fn host(&self) -> Option<&'a [u8]> {
+        match self.lines(&header::HOST) {
+            [] => self.authority.map(str::as_bytes),
+            [host] => Some(host.as_bytes()),
+            [_, _, ..] => None,
+        }
+    }
+
+    /// The model that the router will choose, with the router's own reading of path and query.
+    pub fn model(&self) -> Option<std::borrow::Cow<'a, str>> {
+        path::model_of_target(self.path, self.query)
+    }
+}
+
+impl<'a> From<&'a actix_web::dev::RequestHead> for RequestFacts<'a> {
+    fn from(head: &'a actix_web::dev::RequestHead) -> Self {
+        Self {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            authority: head.uri.authority().map(|authority| authority.as_str()),
+            headers: &head.headers,
+        }
+    }
+}
+
+// === impl RequestSketch ===
+
+impl RequestSketch {
+    /// A request without headers; the target may have a query.
+    pub fn new(method: Method, target: &str) -> Self {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (target, None),
+        };
+        Self { method, path: path.to_owned(), query, headers: HeaderMap::new() }
+    }
+
+    /// The same with one more header line.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// To decide upon.
+    pub fn facts(&self) -> RequestFacts<'_> {
+        RequestFacts {
+            method: &self.method,
+            path: &self.path,
+            query: self.query.as_deref(),
+            authority: None,
+            headers: &self.headers,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The decision core as actix middleware, to be wrapped outside of everything but the access log.
+//!
+//! Preflights and blocked requests are answered here and reach nothing else: no authentication, no
+//! queue, no router (B19, B20). Every other answer is finished on its way out, errors of inner
+//! layers included (B22). No future is boxed.
+
+use std::{
+    future::{Future, Ready, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready as poll_ready},
+};
+
+use actix_web::{
+    Error, HttpMessage, HttpResponse,
+    body::{BoxBody, EitherBody, MessageBody},
+    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+};
+use arc_swap::ArcSwap;
+use pin_project_lite::pin_project;
+
+use super::{
+    answer::Answer,
+    decide::decide,
+    decision::{Action, Decision, Kind, Reason, Verdict},
+    facts::RequestFacts,
+    listener::{Listener, ListenerPolicies, ListenerPolicy},
+    path,
+    policy::CorsPolicy,
+    wire::{HeaderValue, StatusCode},
+};
+
+/// A policy that can be replaced while requests are served; requests under way keep theirs.
+#[derive(Clone, Debug)]
+pub struct PolicyHandle {
+    current: Arc<ArcSwap<ListenerPolicy>>,
+}
+
+/// What one socket serves.
+#[derive(Clone, Debug)]
+enum Apis {
+    One(PolicyHandle),
+    /// All of them: the path tells which (B33).
+    Shared {
+        inference: PolicyHandle,
+        management: PolicyHandle,
+        metrics: PolicyHandle,
+    },
+}
+
+/// The middleware, to be given to `App::wrap` last but for the access log.
+#[derive(Clone)]
+pub struct Cors {
+    apis: Apis,
+    observer: Arc<dyn CorsObserver>,
+}
+
+/// Is told of every decision; counts, logs, traces.
+pub trait CorsObserver: Send + Sync + 'static {
+    /// A decision was taken. `facts` are the request's, for what a counter needs besides.
+    fn decided(&self, policy: &CorsPolicy, decision: &Decision, facts: &RequestFacts<'_>) {
+        let _ = (policy, decision, facts);
+    }
+
+    /// The answer is complete: its status, its headers and how many `Access-Control-*` lines of
+    /// inner layers were removed from it (B23). Not called for errors, whose response does not
+    /// exist yet.
+    fn answered(&self, outcome: &CorsOutcome, response: &AnswerFacts<'_>) {
+        let _ = (outcome, response);
+    }
+}
+
+/// The observer that does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+/// What an observer learns of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerFacts<'a> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers as sent.
+    pub headers: &'a super::wire::HeaderMap,
+    /// `Access-Control-*` lines of inner layers that were removed.
+    pub stripped: usize,
+}
+
+/// The decision on a request, in its extensions for the access log. Requests that are not CORS and
+/// are served have none.
+#[derive(Clone, Debug)]
+pub struct CorsOutcome {
+    /// What the request was to CORS.
+    pub kind: Kind,
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// The policy that decided.
+    pub policy: Arc<CorsPolicy>,
+    /// `Access-Control-Allow-Origin` of the answer, if it has one.
+    pub allow_origin: Option<HeaderValue>,
+}
+
+/// Put into the extensions of a request by a handler that found its model elsewhere than in the
+/// target (the body of `/invocations`): the answer is then finished under that model's policy.
+#[derive(Clone, Debug)]
+pub struct ServedModel(pub String);
+
+/// [`Cors`] in front of a service.
+#[derive(Clone)]
+pub struct CorsService<S> {
+    service: S,
+    cors: Cors,
+}
+
+pin_project! {
+    /// The answer of [`CorsService`].
+    #[project = CorsFutureProjection]
+    #[must_use = "futures do nothing unless polled"]
+    pub enum CorsFuture<F, B> {
+        /// Answered here.
+        Answered { response: Option<ServiceResponse<EitherBody<B>>> },
+        /// The inner service is at work.
+        Inner {
+            #[pin]
+            inner: F,
+            decided: Option<Decided>,
+        },
+    }
+}
+
+/// What is needed to finish an answer.
+pub struct Decided {
+    decision: Decision,
+    policy: Arc<CorsPolicy>,
+    /// Present where another model's policy may apply in the end.
+    listener: Option<Arc<ListenerPolicy>>,
+    observer: Arc<dyn CorsObserver>,
+}
+
+// === impl PolicyHandle ===
+
+impl PolicyHandle {
+    /// Starts with this policy.
+    pub fn new(policy: Arc<ListenerPolicy>) -> Self {
+        Self { current: Arc::new(ArcSwap::new(policy)) }
+    }
+
+    /// Later requests are decided under this policy.
+    pub fn replace(&self, policy: Arc<ListenerPolicy>) {
+        self.current.store(policy);
+    }
+
+    /// The policy now.
+    pub fn current(&self) -> Arc<ListenerPolicy> {
+        self.current.load_full()
+    }
+}
+
+impl From<Arc<ListenerPolicy>> for PolicyHandle {
+    fn from(policy: Arc<ListenerPolicy>) -> Self {
+        Self::new(policy)
+    }
+}
+
+// === impl Cors ===
+
+impl Cors {
+    /// For a socket that serves one API.
+    pub fn new(policy: impl Into<PolicyHandle>) -> Self {
+        Self { apis: Apis::One(policy.into()), observer: Arc::new(Unobserved) }
+    }
+
+    /// For a socket that serves all of them: each path falls under its API's policy.
+    pub fn shared(
+        inference: impl Into<PolicyHandle>,
+        management: impl Into<PolicyHandle>,
+        metrics: impl Into<PolicyHandle>,
+    ) -> Self {
+        let apis = Apis::Shared {
+            inference: inference.into(),
+            management: management.into(),
+            metrics: metrics.into(),
+        };
+        Self { apis, observer: Arc::new(Unobserved) }
+    }
+
+    /// [`Cors::shared`] with policies that are never replaced.
+    pub fn shared_fixed(policies: &ListenerPolicies) -> Self {
+        Self::shared(
+            Arc::clone(&policies.inference),
+            Arc::clone(&policies.management),
+            Arc::clone(&policies.metrics),
+        )
+    }
+
+    /// The same, counted and logged by this observer.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn CorsObserver>) -> Self {
+        Self { observer, ..self }
+    }
+
+    fn handle(&self, path: &str) -> &PolicyHandle {
+        match &self.apis {
+            Apis::One(handle) => handle,
+            Apis::Shared { inference, management, metrics } => match path::api_of_path(path) {
+                Listener::Inference => inference,
+                Listener::Management => management,
+                Listener::Metrics => metrics,
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for Cors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cors").field("apis", &self.apis).finish_non_exhaustive()
+    }
+}
+
+impl CorsObserver for Unobserved {}
+
+impl<S, B> Transform<S, ServiceRequest> for Cors
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = CorsService<S>;
+    type InitError = ();
+    type Future = Ready<Result<CorsService<S>, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(CorsService { service, cors: self.clone() }))
+    }
+}
+
+// === impl CorsService ===
+
+impl<S, B> Service<ServiceRequest> for CorsService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = CorsFuture<S::Future, B>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let listener = self.cors.handle(request.head().uri.path()).current.load();
+        let observer = &self.cors.observer;
+        let (policy, decision) = {
+            let facts = RequestFacts::from(request.head());
+            let (policy, decision) = listener.decide(&facts);
+            observer.decided(policy, &decision, &facts);
+            (Arc::clone(policy), decision)
+        };
+        if decision.action == Action::Pass {
+            let served_model = listener.has_overrides() && decision.verdict != Verdict::Blocked;
+            let decided = Decided {
+                decision,
+                policy,
+                listener: served_model.then(|| Arc::clone(&listener)),
+                observer: Arc::clone(observer),
+            };
+            decided.note(&request);
+            return CorsFuture::Inner { inner: self.service.call(request), decided: Some(decided) };
+        }
+        let response = answer_at_once(request, policy, &decision, &**observer);
+        CorsFuture::Answered { response: Some(response.map_into_right_body()) }
+    }
+}
+
+fn answer_at_once(
+    request: ServiceRequest,
+    policy: Arc<CorsPolicy>,
+    decision: &Decision,
+    observer: &dyn CorsObserver,
+) -> ServiceResponse<BoxBody> {
+    let mut response = HttpResponse::new(policy.preflight_status());
+    let answer = policy.answer(decision, response.headers_mut());
+    if let Some(Answer { status, body }) = answer {
+        *response.status_mut() = status;
+        if !body.is_empty() {
+            response = response.set_body(BoxBody::new(body));
+        }
+    }
+    let outcome = CorsOutcome::new(decision, policy);
+    observer.answered(&outcome, &AnswerFacts::of(&response, 0));
+    request.extensions_mut().insert(outcome);
+    request.into_response(response)
+}
+
+// === impl CorsOutcome ===
+
+impl CorsOutcome {
+    fn new(decision: &Decision, policy: Arc<CorsPolicy>) -> Self {
+        let &Decision { kind, verdict, reason, .. } = decision;
+        Self { kind, verdict, reason, policy, allow_origin: decision.allow_origin.value() }
+    }
+}
+
+// === impl AnswerFacts ===
+
+impl<'a> AnswerFacts<'a> {
+    fn of<B>(response: &'a HttpResponse<B>, stripped: usize) -> Self {
+        Self { status: response.status(), headers: response.headers(), stripped }
+    }
+}
+
+// === impl CorsFuture ===
+
+impl<F, B> Future for CorsFuture<F, B>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+    B: MessageBody,
+{
+    type Output = Result<ServiceResponse<EitherBody<B>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            CorsFutureProjection::Answered { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                // Polled after completion: there is nothing more to say.
+                None => Poll::Pending,
+            },
+            CorsFutureProjection::Inner { inner, decided } => {
+                let result = poll_ready!(inner.poll(cx));
+                let Some(decided) = decided.take() else { return Poll::Pending };
+                Poll::Ready(match result {
+                    Ok(response) => Ok(decided.finish(response)),
+                    Err(error) => Err(decided.finish_error(error)),
+                })
+            }
+        }
+    }
+}
+
+// === impl Decided ===
+
+impl Decided {
+    /// Leaves the outcome for the access log, where there is one to leave.
+    fn note(&self, request: &ServiceRequest) {
+        if self.decision.kind != Kind::None {
+            let outcome = CorsOutcome::new(&self.decision, Arc::clone(&self.policy));
+            request.extensions_mut().insert(outcome);
+        }
+    }
+
+    fn finish<B>(mut self, mut response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
+        self.follow_model(response.request());
+        let stripped = self.policy.finish(&self.decision, response.headers_mut());
+        let outcome = CorsOutcome::new(&self.decision, self.policy);
+        self.observer.answered(&outcome, &AnswerFacts::of(response.response(), stripped));
+        response.map_into_left_body()
+    }
+
+    /// The response is made later, perhaps more than once, from the error (B22).
+    fn finish_error(self, mut error: Error) -> Error {
+        let Self { policy, decision, .. } = self;
+        error.add_response_mapper(move |mut response| {
+            policy.finish(&decision, response.headers_mut());
+            response
+        });
+        error
+    }
+
+    /// Decides again under the policy of the model that was served, where the target did not name
+    /// it.
+    fn follow_model(&mut self, request: &actix_web::HttpRequest) {
+        let Some(listener) = &self.listener else { return };
+        let extensions = request.extensions();
+        let Some(ServedModel(model)) = extensions.get::<ServedModel>() else { return };
+        let policy = listener.select(Some(model), request.uri().path());
+        if !Arc::ptr_eq(policy, &self.policy) {
+            self.decision = decide(policy, &RequestFacts::from(request.head()));
+            self.policy = Arc::clone(policy);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Who may call this server from a web page: a pure decision, and a thin middleware around it.
+//!
+//! A cross-origin request is allowed if its origin is allowed **and** its method **and** the names
+//! of its headers. The preflight is checked for all three, the request itself again for origin and
+//! method. Nothing is reflected but an allowed origin.
+//!
+//! | request | policy | origin | method, headers | answer |
+//! |---|---|---|---|---|
+//! | any | off | | | as if this room did not exist |
+//! | without `Origin` | list | | | the router's, `Vary: Origin` |
+//! | without `Origin` | `*` | | | the router's, `Access-Control-Allow-Origin: *` |
+//! | OPTIONS + `Origin` + `Access-Control-Request-Method` | on | allowed | allowed | 204 with the lists |
+//! | the same | on | allowed | refused | 403, no CORS header |
+//! | the same | on | refused | | 403, no CORS header |
+//! | other with `Origin` | on | allowed | allowed | the router's, shared |
+//! | other with `Origin` | on | allowed | refused | the router's, not shared |
+//! | other with `Origin` | on | refused | | the router's, not shared |
+//! | foreign page, unsafe method | `block=unsafe` | refused or method refused | | 403 |
+//! | foreign page | `block=all` | the same | | 403 |
+//!
+//! The management listener starts with `block=unsafe`, also when CORS is off: no header of an answer
+//! stops a simple request, and its API loads code.
+//!
+//! Files: `origin` and `pattern` are the grammar, `origins` the compiled list, `methods` `headers`
+//! `exposed` `hosts` the other lists, `policy` puts them together, `listener` chooses among policies
+//! by model and route (`path` reads targets as the router does), `decide` decides, `answer` says it,
+//! `middleware` does it. `settings` compiles properties; `explain` and `check` tell people about it;
+//! `browser` is the other side of the wire.
+
+mod actix;
+mod address;
+mod answer;
+mod cross_site;
+mod decide;
+mod decision;
+mod diagnostic;
+mod exposed;
+mod facts;
+mod headers;
+mod hosts;
+mod listener;
+mod methods;
+mod middleware;
+mod origin;
+mod origins;
+mod path;
+mod pattern;
+mod policy;
+pub mod settings;
+mod syntax;
+mod vary;
+mod wire;
+
+pub use answer::Answer;
+pub use decide::decide;
+pub use decision::{Action, AllowOrigin, Decision, Kind, Reason, Verdict};
+pub use diagnostic::{Diagnostic, Finding, Parsed, Severity};
+pub use exposed::ExposedHeaders;
+pub use facts::{RequestFacts, RequestSketch};
+pub use headers::{AllowedHeaders, HeadersFault};
+pub use hosts::HostList;
+pub use listener::{Listener, ListenerPolicies, ListenerPolicy, PolicyName, RoutePattern};
+pub use methods::AllowedMethods;
+pub use middleware::{
+    AnswerFacts, Cors, CorsObserver, CorsOutcome, CorsService, PolicyHandle, ServedModel,
+    Unobserved,
+};
+pub use origin::{OriginFault, SerializedOrigin};
+pub use origins::{AllowedOrigins, EntryIndex, OriginSet};
+pub use path::{api_of_path, decode_path, model_of_path, model_of_target, segments};
+pub use pattern::{HostPattern, OriginPattern, PortPattern};
+pub use policy::{
+    Accepted, Block, Conflict, CorsPolicy, DecisionLog, Engine, Mode, PolicySpec, PreflightStatus,
+    Property,
+};
+pub use settings::{
+    BindScope, Compiled, ListenerFacts, Setting, SettingOrigin, compile, is_cors_key,
+};
