@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use serde_saphyr::UserMessageFormatter;
 use serde_saphyr::options::NonFiniteFloatPolicy;
 
 use super::error::ArchiveError;
@@ -247,18 +248,20 @@ fn options() -> serde_saphyr::Options {
             max_replay_stack_depth: 64,
             max_alias_expansions_per_anchor: 1_000,
         },
+        // As the YAML 1.1 readers of TorchServe and PyYAML: 010 is eight.
+        legacy_octal_numbers: true,
         // JSON has no infinity; its spelling is kept rather than lost.
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
     }
 }
 
-/// The parser's reason on one line, after the place.
+/// The parser's reason on one line, after the place. Its texts for end users: those for developers
+/// speak of its own options.
 fn explain(error: &serde_saphyr::Error) -> String {
-    let reason = error.without_snippet().to_string();
+    let reason = error.without_snippet().render_with_formatter(&UserMessageFormatter);
     let reason = reason.lines().next().unwrap_or_default();
     // The library ends most texts with the place; it is moved to the front of all.
-    let reason = reason.split(" at line ").next().unwrap_or(reason);
-    let reason = Printable::new(reason);
+    let reason = Printable::new(reason.split(" at line ").next().unwrap_or(reason));
     match error.location() {
         Some(place) if place.line() > 0 => {
             format!("line {}, column {}: {reason}", place.line(), place.column())
@@ -381,6 +384,14 @@ mod tests {
     }
 
     #[test]
+    fn reads_numbers_and_booleans_as_yaml_1_1_does() {
+        let config = parse("a: 010\nb: 0x10\nc: 1_000\nd: yes\ne: off\nf: 2024-01-01\n");
+        let expected =
+            json!({"a": 8, "b": 16, "c": 1000, "d": true, "e": false, "f": "2024-01-01"});
+        assert_eq!(config.rest, expected);
+    }
+
+    #[test]
     fn takes_integer_keys_infinities_and_merges_for_the_handler() {
         let config =
             parse("labels:\n  0: cat\n  1: dog\nlimit: .inf\nbase: &b {x: 1}\nuse:\n  <<: *b\n");
@@ -398,6 +409,6 @@ mod tests {
         }
         assert!(message(&bomb).contains("line"), "{}", message(&bomb));
         assert!(!message(&"[".repeat(100_000)).is_empty());
-        assert!(!message(&format!("a: {}", "- ".repeat(10_000))).is_empty());
+        assert!(!message(&"- ".repeat(10_000)).is_empty());
     }
 }

@@ -40,14 +40,15 @@ pub use error::{ConfigError, ConfigErrors, Level, Note};
 pub use load_models::{LoadModel, LoadModels};
 pub use models::{ModelEntry, ModelsSetting};
 pub use properties::{Entry, Properties, PropertiesFormat, SyntaxError};
-pub use source::{Environment, ProcessEnvironment, Setting};
+pub use source::{Environment, ProcessEnvironment, Setting, temp_dir};
 
 use crate::cli::Overrides;
+use crate::cors::ListenerPolicies;
 use source::Gathered;
 use typed::Typed;
 
 /// The whole configuration, every value checked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The file that was read; none for the built-in defaults.
     pub file: Option<PathBuf>,
@@ -110,6 +111,8 @@ pub struct Config {
     pub log_location: Option<PathBuf>,
     /// The CORS settings in the order of the file, duplicates included.
     pub cors: Vec<Setting>,
+    /// The CORS policies that those settings make.
+    pub policies: ListenerPolicies,
     /// What to tell the operator at the start.
     pub notes: Vec<Note>,
 }
@@ -180,7 +183,9 @@ impl Config {
         config.log_location =
             environment.get("LOG_LOCATION").filter(|path| !path.is_empty()).map(PathBuf::from);
         config.file = found.file;
-        config.cors = found.cors;
+        config.cors = std::mem::take(&mut found.cors);
+        let policies = cors::compile(&config, &mut found.errors, &mut found.notes);
+        config.policies = policies.unwrap_or_default();
         config.notes = found.notes;
         ConfigErrors::check(config, found.errors)
     }
@@ -228,6 +233,7 @@ impl Config {
             access_log: typed.bool("access_log"),
             log_location: None,
             cors: Vec::new(),
+            policies: ListenerPolicies::default(),
             notes: Vec::new(),
         }
     }

@@ -82,7 +82,7 @@ impl Environment for BTreeMap<String, String> {
 }
 
 /// Where archives are unpacked: `TEMP` as TorchServe's launcher reads it, else the system's folder.
-pub(super) fn temp_dir(environment: &dyn Environment) -> PathBuf {
+pub fn temp_dir(environment: &dyn Environment) -> PathBuf {
     match environment.get("TEMP").filter(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path),
         None => std::env::temp_dir(),

@@ -7,23 +7,30 @@
 mod answer;
 mod arguments;
 mod base;
+mod catalog;
 mod declared;
+mod image;
+mod image_classifier;
+mod image_settings;
 mod input;
 mod json;
 mod json_text;
+mod labels;
 mod number_array;
 mod open_inference;
 mod output;
+mod resize;
 
 use std::sync::Arc;
 
+pub use catalog::Catalog;
 pub use input::{Parameter, RequestInput};
 pub use output::Prediction;
 
 use crate::engine::{Signature, Value};
 
 /// The names of the handlers that [`built_in`] makes.
-pub const BUILT_IN: &[&str] = &["base_handler"];
+pub const BUILT_IN: &[&str] = &["base_handler", "image_classifier"];
 
 /// The handler called `name`, made for one model.
 ///
@@ -35,6 +42,7 @@ pub fn built_in(
 ) -> Result<Arc<dyn Handler>, HandlerError> {
     match name {
         "base_handler" => Ok(Arc::new(base::BaseHandler::new(&settings)?)),
+        "image_classifier" => Ok(Arc::new(image_classifier::ImageClassifier::new(&settings)?)),
         _ => Err(HandlerError::Model(format!(
             "there is no built-in handler `{name}`; there are {}",
             BUILT_IN.join(", ")

@@ -140,7 +140,8 @@ fn refuses_overlapping_entries() {
     let reach = RawEntry { packed: 60, size: 60, ..RawEntry::stored(b"reach", b"0123456789") };
     let mut entries = good_and(reach);
     entries.push(inner);
-    refused(&entries);
+    let text = refused(&entries);
+    assert!(text.contains("overlapping"), "{text}");
 }
 
 #[test]

@@ -39,6 +39,27 @@ fn serves_a_mar_and_removes_it_when_dropped() {
 }
 
 #[test]
+fn serves_streamed_zip64_and_stored_archives() {
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for options in [SimpleFileOptions::default(), stored, stored.large_file(true)] {
+        let bench = Bench::new();
+        // Streamed: sizes follow the data, as when an archive is written to a pipe.
+        let mut streamed = zip::ZipWriter::new_stream(Vec::new());
+        let mut seekable = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, content) in [("model.pt", "w"), ("MAR-INF/MANIFEST.json", MANIFEST)] {
+            streamed.start_file(name, options).expect("a file");
+            streamed.write_all(content.as_bytes()).expect("its content");
+            seekable.start_file(name, options).expect("a file");
+            seekable.write_all(content.as_bytes()).expect("its content");
+        }
+        let streamed = streamed.finish().expect("an archive").into_inner();
+        assert!(bench.open_bytes("streamed.mar", &streamed).is_ok());
+        let seekable = seekable.finish().expect("an archive").into_inner();
+        assert!(bench.open_bytes("seekable.mar", &seekable).is_ok());
+    }
+}
+
+#[test]
 fn unpacks_privately_and_never_executably() {
     let bench = Bench::new();
     let archive = bench.open_bytes(

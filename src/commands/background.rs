@@ -1,0 +1,75 @@
+//! `--start` without `--foreground`, and `--stop`: as `torchserve` does.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use super::EX_CONFIG;
+use crate::cli::Overrides;
+use crate::config::{Config, ProcessEnvironment};
+use crate::pid_file::PidFile;
+
+/// How long `--stop --foreground` waits for the end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Starts the same command line again in the foreground, in a process group of its own, and leaves
+/// it. A wrong configuration is said here, not by the child.
+pub fn start_in_background(overrides: &Overrides) -> ExitCode {
+    let config = match Config::load(overrides, &ProcessEnvironment) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    let pid_file = PidFile::in_dir(&config.temp_dir);
+    if pid_file.running().is_some() {
+        eprintln!("Torchfront is already running, please use torchfront --stop to stop it.");
+        return ExitCode::FAILURE;
+    }
+    let child = std::env::current_exe().and_then(|program| {
+        Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .arg("--foreground")
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+    });
+    match child {
+        Ok(child) => match pid_file.write(child.id()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("torchfront: the pid file cannot be written: {error}");
+                ExitCode::SUCCESS
+            }
+        },
+        Err(error) => {
+            eprintln!("torchfront: the server could not be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Stops the server that the pid file names; with `wait` returns when it has ended.
+pub fn stop(wait: bool) -> ExitCode {
+    let pid_file = PidFile::in_dir(&crate::config::temp_dir(&ProcessEnvironment));
+    let Some(pid) = pid_file.running() else {
+        pid_file.remove();
+        println!("Torchfront is not currently running.");
+        return ExitCode::SUCCESS;
+    };
+    if let Err(error) = pid_file.stop(pid) {
+        eprintln!("torchfront: process {pid:?} cannot be stopped: {error}");
+        return ExitCode::FAILURE;
+    }
+    let end = Instant::now() + STOP_TIMEOUT;
+    while wait && pid_file.running().is_some() {
+        if Instant::now() >= end {
+            eprintln!("Stopping Torchfront took too long.");
+            return ExitCode::FAILURE;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("Torchfront has stopped.");
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,12 @@
+//! What the command line can do, one file each. Called by `main.rs` alone.
+
+mod background;
+mod cors;
+mod serve;
+
+pub use background::{start_in_background, stop};
+pub use cors::{cors_check, cors_explain};
+pub use serve::serve;
+
+/// The exit status of a configuration that is wrong (`EX_CONFIG` of sysexits.h).
+const EX_CONFIG: u8 = 78;

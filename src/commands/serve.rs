@@ -1,0 +1,87 @@
+//! Serves in the foreground until SIGTERM or Ctrl-C.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::EX_CONFIG;
+use crate::cli::Overrides;
+use crate::config::{Config, Level, LogFormat, ProcessEnvironment};
+use crate::pid_file::PidFile;
+use crate::server::{Server, ServerHandle};
+use crate::telemetry::{self, LogForm};
+
+/// Reads the configuration, opens the addresses, serves.
+pub fn serve(overrides: &Overrides) -> ExitCode {
+    let config = match Config::load(overrides, &ProcessEnvironment) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    let form = match config.log_format {
+        LogFormat::Text => LogForm::Text,
+        LogFormat::Json => LogForm::Json,
+    };
+    // Dropped last: the lines that are still waiting are written then.
+    let _log = telemetry::start(form, LevelFilter::INFO);
+    for note in &config.notes {
+        match note.level {
+            Level::Warning => tracing::warn!("{}", note.text),
+            Level::Notice => tracing::info!("{}", note.text),
+        }
+    }
+    let pid_file = PidFile::in_dir(&config.temp_dir);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let result = runtime.block_on(async {
+        let server = Server::build(config).map_err(|error| error.to_string())?;
+        tokio::spawn(stop_on_signal(server.handle()));
+        let own = name_this_process(&pid_file);
+        let ended = server.run().await.map_err(|error| error.to_string());
+        if own {
+            pid_file.remove();
+        }
+        ended
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &str) -> ExitCode {
+    tracing::error!("{error}");
+    eprintln!("torchfront: {error}");
+    ExitCode::FAILURE
+}
+
+/// So that `--stop` finds this server, unless another one has the file.
+fn name_this_process(pid_file: &PidFile) -> bool {
+    pid_file.running().is_none() && pid_file.write(std::process::id()).is_ok()
+}
+
+/// The first signal stops gracefully; a second one ends the process at once.
+async fn stop_on_signal(handle: ServerHandle) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be handled; stop the server with SIGKILL");
+        return;
+    };
+    let mut next = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    next().await;
+    handle.stop();
+    next().await;
+    tracing::warn!("a second signal: stopping at once");
+    std::process::exit(130);
+}

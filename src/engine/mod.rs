@@ -1,0 +1,76 @@
+//! Runs models. The only room that may say `tch`.
+//!
+//! `tensor.rs` and `value.rs` are the words that the other rooms use: handlers build and read
+//! host tensors and never see libtorch. `Engine` loads a serialized file, `Module` runs it; the
+//! real ones are in `torch.rs` (feature `torch`), `fake.rs` has one without libtorch for tests and
+//! benches of the rooms above.
+
+mod device;
+pub mod fake;
+#[cfg(feature = "torch")]
+mod ivalue;
+#[cfg(feature = "torch")]
+mod shim;
+mod tensor;
+mod threads;
+#[cfg(feature = "torch")]
+mod torch;
+mod value;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use device::{Device, DeviceError, Devices};
+pub use tensor::{DType, Elements, HostTensor, ShapeError, element_count};
+pub use threads::available_cores;
+#[cfg(feature = "torch")]
+pub use torch::TorchEngine;
+pub use value::{Argument, Signature, Value};
+
+/// Loads serialized models.
+pub trait Engine: Send + Sync + 'static {
+    /// Loads `file` onto `device`. `name` is for log lines.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the file is not a model of this engine or does not fit in memory.
+    fn load(&self, name: &str, file: &Path, device: Device)
+    -> Result<Arc<dyn Module>, EngineError>;
+
+    /// Prepares the calling thread for forwards with `intra_op_threads` threads each. Called once
+    /// by each worker, on its own thread.
+    fn enter_worker_thread(&self, intra_op_threads: usize);
+}
+
+/// A loaded model. One copy of the weights serves any number of threads.
+pub trait Module: Send + Sync {
+    /// Calls `forward`.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the model refuses the arguments or runs out of memory.
+    fn forward(&self, arguments: Vec<Value>) -> Result<Value, EngineError>;
+
+    /// The arguments of `forward`.
+    fn signature(&self) -> &Signature;
+
+    /// A copy with a state of its own for one more worker, or none when a call changes nothing in
+    /// the module and all workers may share it.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the copy does not fit in memory.
+    fn replica(&self) -> Result<Option<Arc<dyn Module>>, EngineError>;
+}
+
+/// Why a model could not be loaded or run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// An operator refused the arguments (a shape or an element type that does not fit); the text
+    /// is libtorch's reason.
+    #[error("{0}")]
+    InputRefused(String),
+    /// The model raised, or the runtime failed; the text is libtorch's.
+    #[error("{0}")]
+    Failed(String),
+    /// No memory, on the host or on the device.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+}

@@ -1,0 +1,142 @@
+//! Every error that a client may read: status, TorchServe's type and the message.
+//!
+//! The rooms have errors of their own; this is their union at the edge, and the one place where a
+//! status is chosen. `http/response.rs` writes it as TorchServe's JSON.
+
+use crate::archive::{ArchiveError, ArchiveErrorKind};
+use crate::batching::PredictError;
+use crate::registry::{ModelError, RegisterError};
+
+/// An error answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeError {
+    /// The HTTP status.
+    pub status: u16,
+    /// TorchServe's `type`: the simple name of the Java exception.
+    pub kind: &'static str,
+    /// TorchServe's `message`.
+    pub message: String,
+}
+
+// === impl ServeError ===
+
+impl ServeError {
+    fn new(status: u16, kind: &'static str, message: impl Into<String>) -> ServeError {
+        ServeError { status, kind, message: message.into() }
+    }
+
+    /// 404 for a path that is no route.
+    pub fn no_such_route() -> ServeError {
+        let message = "Requested resource is not found, please refer to API document.";
+        ServeError::new(404, "ResourceNotFoundException", message)
+    }
+
+    /// 405 for a route that does not take this method.
+    pub fn method_not_allowed() -> ServeError {
+        let message = "Requested method is not allowed, please refer to API document.";
+        ServeError::new(405, "MethodNotAllowedException", message)
+    }
+
+    /// 400 with a reason.
+    pub fn bad_request(message: impl Into<String>) -> ServeError {
+        ServeError::new(400, "BadRequestException", message)
+    }
+
+    /// 413: the body is larger than `max_request_size`.
+    pub fn body_too_large(limit: usize) -> ServeError {
+        let message = format!(
+            "The request body is larger than {limit} bytes; send less, or raise max_request_size"
+        );
+        ServeError::new(413, "RequestEntityTooLargeException", message)
+    }
+
+    /// 408: the client sent its body too slowly, or stopped.
+    pub fn body_too_slow() -> ServeError {
+        ServeError::new(408, "RequestTimeoutException", "The request body did not arrive in time")
+    }
+
+    /// 500 for what should not happen; the reason is in the log only.
+    pub fn internal() -> ServeError {
+        ServeError::new(
+            500,
+            "InternalServerException",
+            "Internal server error; the log has the reason",
+        )
+    }
+
+    /// 501 for an API of TorchServe that this version does not have.
+    pub fn not_implemented(what: &str) -> ServeError {
+        let message = format!("{what} is not supported in this version of Torchfront");
+        ServeError::new(501, "NotImplementedException", message)
+    }
+}
+
+impl From<ModelError> for ServeError {
+    fn from(error: ModelError) -> Self {
+        let message = error.to_string();
+        match error {
+            ModelError::NotFound { .. } => ServeError::new(404, "ModelNotFoundException", message),
+            ModelError::VersionNotFound { .. } => {
+                ServeError::new(404, "ModelVersionNotFoundException", message)
+            }
+            ModelError::Unavailable { .. } => {
+                ServeError::new(503, "ServiceUnavailableException", message)
+            }
+            ModelError::BadInput(reason) => ServeError::bad_request(reason),
+            ModelError::Predict(error) => error.into(),
+        }
+    }
+}
+
+impl From<PredictError> for ServeError {
+    /// Texts as TorchServe's; the reasons are in the log only, but for a bad input.
+    fn from(error: PredictError) -> Self {
+        let (status, message) = match error {
+            PredictError::BadInput(reason) => return ServeError::bad_request(reason),
+            PredictError::Failed(_) => (503, "Prediction failed"),
+            PredictError::OutOfMemory(_) => (507, "Out of resources"),
+            PredictError::DeadlinePassed => (504, "No answer within the response timeout"),
+            PredictError::WorkerDied => (500, "Worker died."),
+        };
+        ServeError::new(status, "InternalServerException", message)
+    }
+}
+
+impl From<RegisterError> for ServeError {
+    fn from(error: RegisterError) -> Self {
+        let message = error.to_string();
+        match error {
+            RegisterError::Archive(error) => error.into(),
+            RegisterError::NoModelStore => ServeError::new(404, "ModelNotFoundException", message),
+            RegisterError::Conflict { .. } => {
+                ServeError::new(409, "ConflictStatusException", message)
+            }
+            RegisterError::Engine(_) | RegisterError::Handler(_) | RegisterError::Device(_) => {
+                ServeError::new(400, "InvalidModelException", message)
+            }
+            RegisterError::Workers { .. } => {
+                ServeError::new(500, "InternalServerException", message)
+            }
+            RegisterError::Panicked(_) => ServeError::internal(),
+        }
+    }
+}
+
+impl From<ArchiveError> for ServeError {
+    fn from(error: ArchiveError) -> Self {
+        let message = error.to_string();
+        match error.kind() {
+            ArchiveErrorKind::NotFound => ServeError::new(404, "ModelNotFoundException", message),
+            ArchiveErrorKind::BadRequest => ServeError::bad_request(message),
+            ArchiveErrorKind::InvalidModel
+            | ArchiveErrorKind::ModelNotSupported
+            | ArchiveErrorKind::LimitExceeded => {
+                ServeError::new(400, "InvalidModelException", message)
+            }
+            ArchiveErrorKind::HandlerNotSupported => {
+                ServeError::new(400, "HandlerNotSupportedException", message)
+            }
+            ArchiveErrorKind::Io => ServeError::new(500, "InternalServerException", message),
+        }
+    }
+}

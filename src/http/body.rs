@@ -1,0 +1,213 @@
+//! From a request's body to a handler's input: bounded reading, then TorchServe's rules for what a
+//! body means.
+//!
+//! A multipart or form body gives one parameter a field; any other body is the parameter `body`.
+//! Every size that a client controls has a bound here.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_http::Payload;
+use actix_http::error::PayloadError;
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use futures_util::stream;
+
+use crate::error::ServeError;
+use crate::handlers::{Parameter, RequestInput};
+
+/// A client that sends nothing of its body for this long is answered 408.
+const IDLE: Duration = Duration::from_secs(30);
+/// Memory that is set aside before the body has come, however large it says it is.
+const FIRST_ALLOCATION: usize = 1 << 20;
+/// Fields of a form or parts of a multipart body.
+const MAX_PARTS: usize = 1024;
+
+/// Reads the body and takes it apart.
+///
+/// # Errors
+/// 413 above `limit` bytes, 408 for a client that stops sending, 400 for a body that cannot be taken
+/// apart.
+pub(super) async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+) -> Result<RequestInput, ServeError> {
+    let content_type = header(request, CONTENT_TYPE);
+    let body = collect(request, payload, limit).await?;
+    let Some(content_type) = content_type else { return Ok(RequestInput::body(None, body)) };
+    let essence = essence(content_type);
+    match essence.as_str() {
+        "multipart/form-data" => multipart(content_type, body).await,
+        "application/x-www-form-urlencoded" => form(essence, body),
+        _ => Ok(RequestInput::body(Some(essence), body)),
+    }
+}
+
+fn header(request: &HttpRequest, name: actix_web::http::header::HeaderName) -> Option<&str> {
+    request.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+/// `type/subtype` without parameters, lower-case.
+fn essence(content_type: &str) -> String {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
+/// The whole body. One that arrives in one piece is not copied.
+async fn collect(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit: usize,
+) -> Result<Bytes, ServeError> {
+    let declared = header(request, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(ServeError::body_too_large(limit));
+    }
+    let Some(first) = next(&mut payload).await? else { return Ok(Bytes::new()) };
+    if first.len() > limit {
+        return Err(ServeError::body_too_large(limit));
+    }
+    if declared == Some(first.len()) {
+        return Ok(first);
+    }
+    let Some(second) = next(&mut payload).await? else { return Ok(first) };
+    let room = declared.unwrap_or(0).min(FIRST_ALLOCATION).max(first.len() + second.len());
+    let mut body = BytesMut::with_capacity(room);
+    body.extend_from_slice(&first);
+    let mut chunk = Some(second);
+    while let Some(bytes) = chunk {
+        if body.len() + bytes.len() > limit {
+            return Err(ServeError::body_too_large(limit));
+        }
+        body.extend_from_slice(&bytes);
+        chunk = next(&mut payload).await?;
+    }
+    Ok(body.freeze())
+}
+
+/// The next piece of the body.
+async fn next(payload: &mut Payload) -> Result<Option<Bytes>, ServeError> {
+    let piece = poll_fn(|context| Pin::new(&mut *payload).poll_next(context));
+    match tokio::time::timeout(IDLE, piece).await {
+        Err(_) => Err(ServeError::body_too_slow()),
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+        Ok(Some(Err(error))) => Err(unreadable(&error)),
+    }
+}
+
+fn unreadable(error: &PayloadError) -> ServeError {
+    ServeError::bad_request(format!("The request body could not be read: {error}"))
+}
+
+/// One parameter for each part, named after its field; file names are never used.
+async fn multipart(content_type: &str, body: Bytes) -> Result<RequestInput, ServeError> {
+    let broken = |error: multer::Error| {
+        ServeError::bad_request(format!("The multipart body could not be read: {error}"))
+    };
+    let boundary = multer::parse_boundary(content_type).map_err(broken)?;
+    let whole = stream::iter([Ok::<_, std::convert::Infallible>(body)]);
+    let mut parts = multer::Multipart::new(whole, boundary);
+    let mut parameters = Vec::new();
+    while let Some(part) = parts.next_field().await.map_err(broken)? {
+        if parameters.len() == MAX_PARTS {
+            let message = format!("The multipart body has more than {MAX_PARTS} parts");
+            return Err(ServeError::bad_request(message));
+        }
+        let name = part.name().unwrap_or_default().to_owned();
+        let is_file = part.file_name().is_some();
+        let declared = part.content_type().map(|media| media.essence_str().to_ascii_lowercase());
+        // A plain field has no content type in TorchServe, whatever it says.
+        let content_type = declared.filter(|media| is_file || media != "text/plain");
+        let value = part.bytes().await.map_err(broken)?;
+        parameters.push(Parameter { name, content_type, value });
+    }
+    Ok(RequestInput { parameters })
+}
+
+/// One parameter a pair. What `curl -d '[1, 2]'` sends is no form: it is the body.
+fn form(essence: String, body: Bytes) -> Result<RequestInput, ServeError> {
+    let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if matches!(start, None | Some(b'[' | b'{')) {
+        return Ok(RequestInput::body(Some(essence), body));
+    }
+    let mut parameters = Vec::new();
+    for (name, value) in form_urlencoded::parse(&body) {
+        if parameters.len() == MAX_PARTS {
+            let message = format!("The form has more than {MAX_PARTS} fields");
+            return Err(ServeError::bad_request(message));
+        }
+        let value = Bytes::from(value.into_owned());
+        parameters.push(Parameter { name: name.into_owned(), content_type: None, value });
+    }
+    Ok(RequestInput { parameters })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    async fn input(content_type: &str, body: &'static [u8]) -> Result<RequestInput, ServeError> {
+        let request = TestRequest::default().insert_header((CONTENT_TYPE, content_type));
+        let (request, payload) = request.set_payload(body).to_http_parts();
+        read(&request, payload, 1000).await
+    }
+
+    fn values(input: &RequestInput) -> Vec<(&str, Option<&str>, &[u8])> {
+        input
+            .parameters
+            .iter()
+            .map(|p| (p.name.as_str(), p.content_type.as_deref(), p.value.as_ref()))
+            .collect()
+    }
+
+    #[actix_web::test]
+    async fn a_raw_body_is_the_parameter_body_with_its_media_type() {
+        let input = input("Image/PNG; q=1", b"abc").await.unwrap();
+        assert_eq!(values(&input), [("body", Some("image/png"), &b"abc"[..])]);
+    }
+
+    #[actix_web::test]
+    async fn a_form_gives_its_fields_and_curls_json_stays_a_body() {
+        let form = "application/x-www-form-urlencoded";
+        let fields = input(form, b"data=1%2C2&name=x").await.unwrap();
+        assert_eq!(values(&fields), [("data", None, &b"1,2"[..]), ("name", None, b"x")]);
+        let json = input(form, b"[1, 2]").await.unwrap();
+        assert_eq!(values(&json), [("body", Some(form), &b"[1, 2]"[..])]);
+    }
+
+    #[actix_web::test]
+    async fn multipart_parts_keep_their_names_and_media_types() {
+        let body = b"--b\r\nContent-Disposition: form-data; name=\"data\"; filename=\"a.png\"\r\n\
+            Content-Type: image/png\r\n\r\nPNG\r\n--b\r\n\
+            Content-Disposition: form-data; name=\"target\"\r\n\r\n3\r\n--b--\r\n";
+        let input = input("multipart/form-data; boundary=b", body).await.unwrap();
+        assert_eq!(
+            values(&input),
+            [("data", Some("image/png"), &b"PNG"[..]), ("target", None, b"3")]
+        );
+    }
+
+    #[actix_web::test]
+    async fn what_cannot_be_taken_apart_is_a_bad_request() {
+        for (content_type, body) in [
+            ("multipart/form-data", &b"x"[..]),
+            ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data"),
+        ] {
+            assert_eq!(input(content_type, body).await.unwrap_err().status, 400, "{content_type}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_body_above_the_limit_is_refused() {
+        let body = vec![b'x'; 1001];
+        let (request, payload) = TestRequest::default().set_payload(body).to_http_parts();
+        assert_eq!(read(&request, payload, 1000).await.unwrap_err().status, 413);
+    }
+}

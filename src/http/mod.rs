@@ -1,0 +1,75 @@
+//! The three listeners' APIs over actix: read the request, call one room, write the answer.
+//!
+//! ```text
+//! middleware.rs   request id, headers, counters, access log      every request
+//!   (cors)        preflights end here
+//!     dispatch    one entry per listener, here below
+//!       route.rs  path -> route                                  PURE
+//!       body.rs   body -> RequestInput
+//!       inference.rs  management.rs  metrics.rs
+//!       response.rs   Prediction or ServeError -> answer
+//! ```
+
+mod body;
+mod inference;
+mod management;
+mod metrics;
+mod middleware;
+mod response;
+mod route;
+mod state;
+
+use std::panic::AssertUnwindSafe;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::FutureExt;
+
+pub use middleware::AccessLog;
+pub use state::State;
+
+use crate::cors::{Listener, api_of_path};
+use crate::error::ServeError;
+
+/// Every request of the inference listener.
+pub async fn inference(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> HttpResponse {
+    let payload = payload.into_inner();
+    finish(inference::answer(&request, payload, &state)).await
+}
+
+/// Every request of the management listener.
+pub async fn management(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    finish(async { management::answer(&request, &state) }).await
+}
+
+/// Every request of the metrics listener.
+pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    finish(async { metrics::answer(&request, &state) }).await
+}
+
+/// Every request of a listener that serves inference and management (TorchServe's `ALL`): the path
+/// tells which API is meant.
+pub async fn inference_and_management(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> HttpResponse {
+    match api_of_path(request.path()) {
+        Listener::Management => management(request, state).await,
+        Listener::Inference | Listener::Metrics => inference(request, payload, state).await,
+    }
+}
+
+/// The answer, whatever happened: an error becomes TorchServe's JSON, a panic a 500.
+async fn finish(answer: impl Future<Output = Result<HttpResponse, ServeError>>) -> HttpResponse {
+    let error = match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(Ok(response)) => return response,
+        Ok(Err(error)) => error,
+        // The panic hook has logged the message and the place.
+        Err(_) => ServeError::internal(),
+    };
+    response::error(&error)
+}

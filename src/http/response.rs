@@ -1,0 +1,50 @@
+//! Answers as TorchServe writes them: pretty JSON with a final newline, errors as
+//! `{code, type, message}`.
+//!
+//! The headers that every answer carries are added by `middleware.rs`.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+
+use crate::error::ServeError;
+use crate::handlers::Prediction;
+
+/// TorchServe's error body.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    code: u16,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    message: &'a str,
+}
+
+/// A JSON answer with two spaces of indent and a final newline, as Gson writes it.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
+    match serde_json::to_vec_pretty(body) {
+        Ok(mut text) => {
+            text.push(b'\n');
+            HttpResponse::build(status)
+                .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+                .body(text)
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}
+
+/// The answer to a prediction.
+pub(super) fn prediction(prediction: Prediction) -> HttpResponse {
+    let content_type = HeaderValue::from_static(prediction.content_type);
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).body(prediction.body)
+}
+
+/// The answer to a request that failed.
+pub(crate) fn error(error: &ServeError) -> HttpResponse {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = ErrorBody { code: status.as_u16(), kind: error.kind, message: &error.message };
+    json(status, &body)
+}

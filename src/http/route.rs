@@ -1,0 +1,150 @@
+//! Which route a path is. PURE.
+//!
+//! The path is read with the functions that choose the CORS policy, so that the two never disagree
+//! about the model that is meant: it is decoded first and split on `/` then, so `%2F` makes a
+//! segment and trailing slashes do not count. Methods are not part of it: on the inference listener
+//! any method predicts.
+
+use crate::cors::{decode_path, segments};
+
+/// A route of the inference listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum InferenceRoute {
+    /// `/`: the API description, `OPTIONS` only.
+    Root,
+    /// `/api-description`.
+    ApiDescription,
+    /// `/ping` and anything below it.
+    Ping,
+    /// `/predictions/{model}[/{version}[/...]]`.
+    Predictions {
+        /// The model.
+        model: String,
+        /// The version, or the default one.
+        version: Option<String>,
+    },
+    /// No route.
+    None,
+}
+
+/// A route of the management listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ManagementRoute {
+    /// `/`: the API description, `OPTIONS` only.
+    Root,
+    /// `/api-description`.
+    ApiDescription,
+    /// `/models`.
+    Models,
+    /// `/models/{model}[/{version}]`; `all` is a version here.
+    Model {
+        /// The model.
+        model: String,
+        /// The version, `all`, or the default one.
+        version: Option<String>,
+    },
+    /// No route.
+    None,
+}
+
+// === impl InferenceRoute ===
+
+impl InferenceRoute {
+    /// The route of a request's path.
+    pub(super) fn of(path: &str) -> InferenceRoute {
+        let decoded = decode_path(path);
+        let mut segments = segments(&decoded);
+        let first = segments.next();
+        let mut named = || segments.next().filter(|segment| !segment.is_empty()).map(str::to_owned);
+        match first {
+            None => InferenceRoute::Root,
+            Some("api-description") => InferenceRoute::ApiDescription,
+            Some("ping") => InferenceRoute::Ping,
+            Some("predictions") => match named() {
+                Some(model) => InferenceRoute::Predictions { model, version: named() },
+                None => InferenceRoute::None,
+            },
+            Some(_) => InferenceRoute::None,
+        }
+    }
+}
+
+// === impl ManagementRoute ===
+
+impl ManagementRoute {
+    /// The route of a request's path.
+    pub(super) fn of(path: &str) -> ManagementRoute {
+        let decoded = decode_path(path);
+        let words: Vec<&str> = segments(&decoded).collect();
+        match words.as_slice() {
+            [] => ManagementRoute::Root,
+            ["api-description"] => ManagementRoute::ApiDescription,
+            ["models"] => ManagementRoute::Models,
+            ["models", model] if !model.is_empty() => {
+                ManagementRoute::Model { model: (*model).to_owned(), version: None }
+            }
+            ["models", model, version] if !model.is_empty() && !version.is_empty() => {
+                let version = Some((*version).to_owned());
+                ManagementRoute::Model { model: (*model).to_owned(), version }
+            }
+            _ => ManagementRoute::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn predictions(model: &str, version: Option<&str>) -> InferenceRoute {
+        let version = version.map(str::to_owned);
+        InferenceRoute::Predictions { model: model.to_owned(), version }
+    }
+
+    #[test]
+    fn finds_inference_routes_as_torchserve_does() {
+        let table = [
+            ("/", InferenceRoute::Root),
+            ("/ping", InferenceRoute::Ping),
+            ("/ping/", InferenceRoute::Ping),
+            ("/api-description", InferenceRoute::ApiDescription),
+            ("/predictions/digits", predictions("digits", None)),
+            ("/predictions/digits/", predictions("digits", None)),
+            ("/predictions/digits/1.0", predictions("digits", Some("1.0"))),
+            ("/predictions/digits/1.0/v1/chat", predictions("digits", Some("1.0"))),
+            ("/predictions/%64igits", predictions("digits", None)),
+            ("/predictions%2Fdigits%2F1.0", predictions("digits", Some("1.0"))),
+            ("/predictions/digits//x", predictions("digits", None)),
+            ("/predictions", InferenceRoute::None),
+            ("/predictions/", InferenceRoute::None),
+            ("//predictions/digits", InferenceRoute::None),
+            ("/Predictions/digits", InferenceRoute::None),
+            ("/predictions/%ff", predictions("\u{fffd}", None)),
+            ("/models", InferenceRoute::None),
+            ("*", InferenceRoute::None),
+        ];
+        for (path, route) in table {
+            assert_eq!(InferenceRoute::of(path), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn finds_management_routes_as_torchserve_does() {
+        let model = |model: &str, version: Option<&str>| ManagementRoute::Model {
+            model: model.to_owned(),
+            version: version.map(str::to_owned),
+        };
+        let table = [
+            ("/models", ManagementRoute::Models),
+            ("/models/", ManagementRoute::Models),
+            ("/models/digits", model("digits", None)),
+            ("/models/digits/all", model("digits", Some("all"))),
+            ("/models/digits/1.0/x", ManagementRoute::None),
+            ("/models//1.0", ManagementRoute::None),
+            ("/x", ManagementRoute::None),
+        ];
+        for (path, route) in table {
+            assert_eq!(ManagementRoute::of(path), route, "{path}");
+        }
+    }
+}

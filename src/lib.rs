@@ -1,0 +1,79 @@
+//! Torchfront: an inference server for PyTorch models, compatible with TorchServe and made to be
+//! called from browsers.
+//!
+//! This is the map. The binary is `main.rs`, which only picks a command of [`commands`]; a program
+//! that embeds the server builds a [`Config`] and runs a [`Server`].
+//!
+//! # Rooms
+//!
+//! | room | serves | may import |
+//! |---|---|---|
+//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors`, `cli` |
+//! | [`cors`] | who may call us from a browser; the decision is pure | |
+//! | [`archive`] | `.mar` files to checked files on disk | |
+//! | [`engine`] | runs models; the only room that knows libtorch | |
+//! | [`handlers`] | requests to tensors, tensors to answers; pure | `engine` |
+//! | [`batching`] | the job queue, the batcher, the workers | `handlers` `engine` `metrics` |
+//! | [`registry`] | which models there are; one prediction's way through a model | the four above, `archive` |
+//! | [`metrics`] | everything that is counted | |
+//! | [`openapi`] | API descriptions; pure | |
+//! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `openapi` `metrics` |
+//! | [`server`] | assembly, start, drain | all |
+//!
+//! `tests/it/architecture.rs` keeps the last column.
+//!
+//! # One prediction
+//!
+//! ```text
+//! bytes       http/body.rs          payload, at most max_request_size  -> RequestInput   413 400 408
+//! model       registry/mod.rs       resolve(name, version)              -> Model          404
+//! sample      handlers/             preprocess, off the reactor         -> Sample         400, this one alone
+//! job         batching/job.rs       JobQueue::push                      -> Reply          503 queue full
+//! batch       batching/queue.rs     an idle worker cuts a batch, late   -> Vec<Job>       504 too late to run
+//! tensors     handlers/ + engine/   collate, forward                    -> Value          400 503 507
+//! answer      handlers/             postprocess, one row a sample       -> Prediction
+//! response    http/response.rs      within the response timeout                           504
+//! ```
+//!
+//! # One preflight
+//!
+//! `OPTIONS` with `Origin` and `Access-Control-Request-Method` is answered by [`cors::Cors`], the
+//! layer directly inside the access log: no route, no queue, no lock and no model is involved.
+#![cfg_attr(
+    feature = "torch",
+    doc = r#"
+# Embedding
+
+```no_run
+# async fn example() -> Result<(), Box<dyn std::error::Error>> {
+use torchfront::{Config, Server};
+
+let mut config = Config::default();
+config.model_store = Some("models".into());
+config.load_models = torchfront::config::LoadModels::All;
+Server::build(config)?.run().await?;
+# Ok(())
+# }
+```
+"#
+)]
+
+pub mod archive;
+pub mod batching;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod cors;
+pub mod engine;
+pub mod error;
+pub mod handlers;
+pub mod http;
+pub mod metrics;
+pub mod openapi;
+mod pid_file;
+pub mod registry;
+pub mod server;
+pub mod telemetry;
+
+pub use config::Config;
+pub use server::{Server, ServerHandle};

@@ -1,0 +1,25 @@
+//! The command `torchfront`: arguments, configuration, server, exit status; nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use torchfront::cli::{Action, Cli, version_text};
+use torchfront::commands;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let (action, overrides) = Cli::parse().into_parts();
+    match action {
+        Action::Start { foreground: true } => commands::serve(&overrides),
+        Action::Start { foreground: false } => commands::start_in_background(&overrides),
+        Action::Stop { foreground } => commands::stop(foreground),
+        Action::Version => {
+            println!("{}", version_text());
+            ExitCode::SUCCESS
+        }
+        Action::CorsCheck(check) => commands::cors_check(&check),
+        Action::CorsExplain(explain) => commands::cors_explain(&explain),
+    }
+}

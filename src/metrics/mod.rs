@@ -1,0 +1,146 @@
+//! Every metric of the server, once.
+//!
+//! Names, labels and units are TorchServe's where TorchServe has the metric; the histograms beside
+//! them are in seconds. A label never takes a value from a request: models and versions come from
+//! the registry. Written by `http/middleware.rs` (responses) and by workers (batches), read by
+//! `http/metrics.rs`.
+
+mod model;
+mod text;
+
+use prometheus::{
+    CounterVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry as Families,
+};
+
+pub use model::{Accepted, ModelMetrics};
+pub use text::TEXT_FORMAT;
+
+/// All metric families of one server. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    families: Families,
+    responses: [prometheus::Counter; 3],
+    http_requests: IntCounterVec,
+    inference_requests: CounterVec,
+    inference_latency: CounterVec,
+    queue_latency: CounterVec,
+    batch_size: HistogramVec,
+    queue_seconds: HistogramVec,
+    forward_seconds: HistogramVec,
+    request_seconds: HistogramVec,
+    outcomes: IntCounterVec,
+    queue_depth: IntGaugeVec,
+    hostname: String,
+}
+
+/// Upper bounds in seconds, from a tenth of a millisecond to a minute.
+const SECONDS: [f64; 18] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
+];
+const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+const MODEL: [&str; 2] = ["model_name", "model_version"];
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// All families, empty. `hostname` is TorchServe's label of that name.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`] when a family is registered twice, which is a bug.
+    pub fn new(hostname: &str) -> Result<Metrics, prometheus::Error> {
+        let families = Families::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let family = CounterVec::new(Opts::new(name, help), labels)?;
+            families.register(Box::new(family.clone())).map(|()| family)
+        };
+        let count = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            families.register(Box::new(family.clone())).map(|()| family)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let family = HistogramVec::new(options, &MODEL)?;
+            families.register(Box::new(family.clone())).map(|()| family)
+        };
+        let torchserve =
+            |unit: &str| format!("Torchserve prometheus counter metric with unit: {unit}");
+        let host = ["Level", "Hostname"];
+        let response = |name: &str| -> Result<prometheus::Counter, prometheus::Error> {
+            let family = counter(name, &torchserve("Count"), &host)?;
+            Ok(family.with_label_values(&["Host", hostname]))
+        };
+        let by_model = ["model_name", "model_version", "hostname"];
+        let queue_depth = IntGaugeVec::new(
+            Opts::new("ts_queue_depth", "Jobs that wait in the job queue of a model version"),
+            &MODEL,
+        )?;
+        families.register(Box::new(queue_depth.clone()))?;
+        Ok(Metrics {
+            responses: [
+                response("Requests2XX")?,
+                response("Requests4XX")?,
+                response("Requests5XX")?,
+            ],
+            http_requests: count(
+                "ts_http_requests_total",
+                "Responses by listener and status class",
+                &["listener", "class"],
+            )?,
+            inference_requests: counter(
+                "ts_inference_requests_total",
+                &torchserve("Count"),
+                &by_model,
+            )?,
+            inference_latency: counter(
+                "ts_inference_latency_microseconds",
+                &torchserve("Microseconds"),
+                &by_model,
+            )?,
+            queue_latency: counter(
+                "ts_queue_latency_microseconds",
+                &torchserve("Microseconds"),
+                &by_model,
+            )?,
+            batch_size: histogram("ts_batch_size", "Jobs in a batch", &BATCH_SIZES)?,
+            queue_seconds: histogram(
+                "ts_queue_duration_seconds",
+                "From acceptance to the start of the batch",
+                &SECONDS,
+            )?,
+            forward_seconds: histogram(
+                "ts_forward_duration_seconds",
+                "One forward of a batch in the engine",
+                &SECONDS,
+            )?,
+            request_seconds: histogram(
+                "ts_request_duration_seconds",
+                "From acceptance to the answer of a prediction",
+                &SECONDS,
+            )?,
+            outcomes: count(
+                "ts_predictions_total",
+                "Predictions by outcome; accepted is the sum of ok, error, cancelled and expired",
+                &["model_name", "model_version", "outcome"],
+            )?,
+            queue_depth,
+            hostname: hostname.to_owned(),
+            families,
+        })
+    }
+
+    /// Counts one response of a listener.
+    pub fn response(&self, listener: &'static str, status: u16) {
+        // TorchServe counts 1xx and 3xx as 5XX; here they are what they are.
+        let (family, class) = match status {
+            400..=499 => (Some(1), "4xx"),
+            500..=599 => (Some(2), "5xx"),
+            300..=399 => (None, "3xx"),
+            _ => (Some(0), "2xx"),
+        };
+        if let Some(index) = family {
+            self.responses[index].inc();
+        }
+        self.http_requests.with_label_values(&[listener, class]).inc();
+    }
+}

@@ -1,0 +1,94 @@
+//! The actix application of a listener, made in one function that the server and the tests use.
+
+use std::sync::Arc;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::{App, Error, web};
+
+use crate::cors::{Cors, CorsObserver};
+use crate::http::{self, AccessLog, State};
+
+/// Which APIs a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Predictions.
+    Inference,
+    /// Models and workers.
+    Management,
+    /// Prometheus.
+    Metrics,
+    /// Predictions, models and workers on one address: TorchServe's `ALL`.
+    InferenceAndManagement,
+}
+
+/// What the applications of all listeners share.
+#[derive(Clone)]
+pub struct AppState {
+    /// Handles for the routes.
+    pub state: State,
+    /// The CORS policies in force.
+    pub policies: crate::cors::ListenerPolicies,
+    /// Is told of CORS decisions.
+    pub observer: Arc<dyn CorsObserver>,
+    /// `access_log`.
+    pub access_log: bool,
+}
+
+// === impl Role ===
+
+impl Role {
+    /// The label of logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Inference | Role::InferenceAndManagement => "inference",
+            Role::Management => "management",
+            Role::Metrics => "metrics",
+        }
+    }
+}
+
+/// The application of one listener.
+///
+/// The order of the layers, outermost first: request id, access log and counters; CORS; routes. In
+/// actix the last `wrap` is the outermost.
+pub fn create_app(
+    role: Role,
+    app: &AppState,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody + use<>>,
+        Error = Error,
+        InitError = (),
+    > + use<>,
+> {
+    let routes = match role {
+        Role::Inference => web::to(http::inference),
+        Role::Management => web::to(http::management),
+        Role::Metrics => web::to(http::metrics),
+        Role::InferenceAndManagement => web::to(http::inference_and_management),
+    };
+    App::new()
+        .app_data(web::Data::new(app.state.clone()))
+        .default_service(routes)
+        .wrap(cors(role, app))
+        .wrap(AccessLog {
+            listener: role.as_str(),
+            metrics: app.state.metrics.clone(),
+            enabled: app.access_log,
+        })
+}
+
+/// The CORS layer of a listener.
+fn cors(role: Role, app: &AppState) -> Cors {
+    let policies = &app.policies;
+    let layer = match role {
+        Role::Inference => Cors::new(Arc::clone(&policies.inference)),
+        Role::Management => Cors::new(Arc::clone(&policies.management)),
+        Role::Metrics => Cors::new(Arc::clone(&policies.metrics)),
+        Role::InferenceAndManagement => Cors::shared_fixed(policies),
+    };
+    layer.observed_by(Arc::clone(&app.observer))
+}

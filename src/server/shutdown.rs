@@ -1,0 +1,68 @@
+//! The life of a running server: load, serve, drain, stop.
+//!
+//! The end has phases: `/ping` turns Unhealthy, so that a load balancer sends no more; the listeners
+//! stop accepting and finish the requests in hand; the workers run what is queued and end. Every
+//! phase is bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::sync::watch;
+
+use super::startup::Summary;
+use super::{Phase, Server};
+
+/// The listeners have this long to finish the requests in hand.
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The workers have this long after that.
+const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs the server to its end.
+pub(super) async fn serve(server: Server) -> std::io::Result<()> {
+    let Server { listeners, registry, load, phase, stop } = server;
+    let summary = Summary::of(&listeners);
+    let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
+    let serving = tokio::spawn(try_join_all(listeners.into_iter().map(|each| each.server)));
+
+    let loading = {
+        let registry = Arc::clone(&registry);
+        tokio::task::spawn_blocking(move || registry.load_all(load))
+    };
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        _ = loading => {
+            summary.print(&registry);
+            phase.send_replace(Phase::Serving);
+        }
+        ended = &mut serving => return result(ended),
+        () = asked_to_stop(&stop) => {}
+    }
+    tokio::select! {
+        ended = &mut serving => return result(ended),
+        () = asked_to_stop(&stop) => {}
+    }
+
+    tracing::info!("stopping: what was accepted is answered first");
+    phase.send_replace(Phase::Draining);
+    registry.leave_service();
+    let stopped = handles.iter().map(|handle| handle.stop(true));
+    futures_util::future::join_all(stopped).await;
+    let ended = result(serving.await);
+    let closing = tokio::task::spawn_blocking(move || registry.close(WORKERS_TIMEOUT));
+    closing.await.map_err(std::io::Error::other)?;
+    phase.send_replace(Phase::Stopped);
+    tracing::info!("Torchfront has stopped.");
+    ended
+}
+
+async fn asked_to_stop(stop: &watch::Sender<bool>) {
+    // The sender lives as long as this future: the wait ends with the wish only.
+    let mut wish = stop.subscribe();
+    let _stopped = wish.wait_for(|stop| *stop).await;
+}
+
+/// How the listeners ended.
+fn result(ended: Result<std::io::Result<Vec<()>>, tokio::task::JoinError>) -> std::io::Result<()> {
+    ended.map_err(std::io::Error::other)?.map(|_| ())
+}

@@ -1,0 +1,210 @@
+//! From a configuration to open addresses, and what the operator is told then.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::listeners::{self, ListenError, Listener};
+use super::{AppState, Parts, Phase, Server, shutdown};
+use crate::archive::{self, ArchiveLimits};
+use crate::batching::Filling;
+use crate::config::{BatchPolicy, Config, LoadModels, ModelEntry};
+use crate::cors::Unobserved;
+use crate::engine::{DeviceError, Devices, Engine, available_cores};
+use crate::http::State;
+use crate::metrics::Metrics;
+use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A GPU was asked for that is not there.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The model store cannot be read.
+    #[error(transparent)]
+    ModelStore(#[from] archive::ArchiveError),
+    /// The folder for unpacked archives cannot be made.
+    #[error(
+        "{path} cannot be used to unpack models: {reason}; set TEMP to a folder that can be written"
+    )]
+    TempDir {
+        /// The folder.
+        path: String,
+        /// The system's reason.
+        reason: std::io::Error,
+    },
+    /// Built without libtorch, and no engine was given.
+    #[error("this build has no libtorch: build with the feature `torch`, or give an engine")]
+    NoEngine,
+    /// A metric is there twice; a bug.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Where the listeners are, for the operator.
+pub struct Summary {
+    listeners: Vec<(&'static str, String)>,
+}
+
+/// Opens the addresses.
+pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> {
+    let gpus = Devices::usable(config.number_of_gpu, gpus_seen())?;
+    let engine = parts.engine.map_or_else(default_engine, Ok)?;
+    let unpack_dir = config.temp_dir.join("models");
+    std::fs::create_dir_all(&unpack_dir)
+        .map_err(|reason| StartError::TempDir { path: unpack_dir.display().to_string(), reason })?;
+    let metrics = Metrics::new(&hostname())?;
+    let loader = Loader {
+        engine,
+        defaults: defaults(&config, gpus),
+        model_store: config.model_store.clone(),
+        unpack_dir,
+        limits: ArchiveLimits {
+            max_size: config.archive_limits.max_size,
+            max_entries: config.archive_limits.max_entries,
+            max_ratio: config.archive_limits.max_ratio,
+        },
+        gpus,
+        metrics: metrics.clone(),
+        handlers: parts.handlers,
+    };
+    let registry = Arc::new(Registry::new(loader, entries(&config)));
+    let load = load_requests(&config)?;
+    let app = AppState {
+        state: State {
+            registry: Arc::clone(&registry),
+            metrics,
+            max_request_size: config.max_request_size,
+        },
+        policies: config.policies.clone(),
+        observer: Arc::new(Unobserved),
+        access_log: config.access_log,
+    };
+    let listeners = listeners::open(&config, &app, shutdown::DRAIN_TIMEOUT)?;
+    Ok(Server {
+        listeners,
+        registry,
+        load,
+        phase: watch::Sender::new(Phase::Loading),
+        stop: Arc::new(watch::Sender::new(false)),
+    })
+}
+
+#[cfg(feature = "torch")]
+fn default_engine() -> Result<Arc<dyn Engine>, StartError> {
+    Ok(Arc::new(crate::engine::TorchEngine))
+}
+
+#[cfg(not(feature = "torch"))]
+fn default_engine() -> Result<Arc<dyn Engine>, StartError> {
+    Err(StartError::NoEngine)
+}
+
+#[cfg(feature = "torch")]
+fn gpus_seen() -> usize {
+    crate::engine::TorchEngine::cuda_devices()
+}
+
+#[cfg(not(feature = "torch"))]
+fn gpus_seen() -> usize {
+    0
+}
+
+/// The host's name as the kernel has it: TorchServe's label `Hostname`.
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+fn defaults(config: &Config, gpus: usize) -> Defaults {
+    let all = if gpus > 0 { gpus } else { available_cores().get() };
+    Defaults {
+        workers: config.default_workers_per_model.map_or(all, NonZeroUsize::get),
+        workers_max: config.workers_max.get(),
+        response_timeout: config.default_response_timeout,
+        startup_timeout: config.default_startup_timeout,
+        job_queue_size: config.job_queue_size,
+        filling: match config.batch_policy {
+            BatchPolicy::WorkConserving => Filling::WorkConserving,
+            BatchPolicy::Fill => Filling::Fill,
+        },
+        limit_max_image_pixels: config.limit_max_image_pixels,
+        default_service_handler: config.default_service_handler.clone(),
+    }
+}
+
+/// The `models` property, by name and version.
+fn entries(config: &Config) -> HashMap<(String, String), PartialSettings> {
+    config
+        .models
+        .iter()
+        .map(|(name, version, entry)| ((name.to_owned(), version.to_owned()), of_entry(entry)))
+        .collect()
+}
+
+fn of_entry(entry: &ModelEntry) -> PartialSettings {
+    PartialSettings {
+        min_workers: entry.min_workers.map(NonZeroUsize::get),
+        max_workers: entry.max_workers.map(NonZeroUsize::get),
+        batch_size: entry.batch_size,
+        max_batch_delay: entry.max_batch_delay,
+        response_timeout: entry.response_timeout,
+        startup_timeout: entry.startup_timeout,
+        default_version: entry.default_version,
+        ..PartialSettings::default()
+    }
+}
+
+/// What `load_models` asks for, in its order.
+fn load_requests(config: &Config) -> Result<Vec<LoadRequest>, StartError> {
+    let request = |url: String, name: Option<String>| LoadRequest {
+        url,
+        name,
+        at_startup: true,
+        ..LoadRequest::default()
+    };
+    Ok(match (&config.load_models, &config.model_store) {
+        (LoadModels::None, _) | (_, None) => Vec::new(),
+        (LoadModels::All, Some(store)) => {
+            archive::scan(store)?.into_iter().map(|url| request(url, None)).collect()
+        }
+        (LoadModels::List(list), Some(_)) => {
+            list.iter().map(|model| request(model.archive.clone(), model.name.clone())).collect()
+        }
+    })
+}
+
+// === impl Summary ===
+
+impl Summary {
+    /// Where the listeners are.
+    pub(super) fn of(listeners: &[Listener]) -> Summary {
+        let listeners = listeners.iter().map(|each| (each.role.as_str(), each.shown.clone()));
+        Summary { listeners: listeners.collect() }
+    }
+
+    /// One line a listener and a model. The last line is the one that TorchServe's harnesses wait
+    /// for.
+    pub(super) fn print(&self, registry: &Registry) {
+        for (role, address) in &self.listeners {
+            tracing::info!("{role} API on {address}");
+        }
+        let models = registry.list();
+        if models.is_empty() {
+            tracing::info!("no model is loaded; load_models or --models name what to load");
+        }
+        let inference = self.listeners.first().map(|(_, address)| address.as_str());
+        for model in &models {
+            let address = inference.unwrap_or_default();
+            tracing::info!("try: curl -T FILE {address}/predictions/{}", model.name);
+        }
+        tracing::info!("Model server started.");
+    }
+}
