@@ -336,3 +336,10 @@ fn says_that_the_machine_failed_and_not_where() {
     assert!(text.contains("`noop.mar`"), "{text}");
     assert!(!text.contains(&*bench.root.path().to_string_lossy()), "{text}");
 }
+
+#[test]
+fn archives_and_errors_travel_between_threads() {
+    fn travels<T: Send + Sync + 'static>() {}
+    travels::<ModelArchive>();
+    travels::<ArchiveError>();
+}
