@@ -147,6 +147,10 @@ fn refuses_truncation_corruption_and_trailing_data() {
     for length in 0..whole.len() {
         bench.refused("noop.tar.gz", &whole[..length], InvalidModel);
     }
+    // A tar cut inside its last file, in a sound gzip.
+    let tar = good().into_inner().expect("an archive");
+    let last_file = 2 * 512 + 512;
+    assert!(refused(&gzip(&tar[..last_file + 20])).contains("entry 1"));
     // The gzip's own checksum, after the last entry.
     let mut corrupt = whole.clone();
     let end = corrupt.len() - 6;
