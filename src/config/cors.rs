@@ -6,12 +6,14 @@
 
 use std::net::IpAddr;
 
-use super::Config;
-use super::LoadModels;
 use super::address::ListenAddress;
 use super::error::{ConfigError, Note};
+use super::keys::{self, Stance};
 use super::source::{Environment, Setting};
-use crate::cors::{self, BindScope, Diagnostic, ListenerFacts, ListenerPolicies, SettingOrigin};
+use super::{Config, LoadModels};
+use crate::cors::{
+    self, BindScope, Compiled, Diagnostic, ListenerFacts, ListenerPolicies, SettingOrigin,
+};
 
 /// The listeners' prefixes.
 const PREFIXES: [&str; 3] = ["cors", "management_cors", "metrics_cors"];
@@ -21,17 +23,21 @@ pub(super) fn is_key(key: &str) -> bool {
     cors::is_cors_key(key)
 }
 
-/// The policies that the settings ask for; none when there is a mistake among them.
-pub(super) fn compile(
-    config: &Config,
+/// What the settings of `config` make.
+pub(super) fn compile(config: &Config) -> Compiled {
+    let settings: Vec<_> = config.cors.iter().map(handed_over).collect();
+    cors::compile(&settings, &facts(config))
+}
+
+/// Takes the policies out of `compiled`, its findings to those of the other rooms.
+pub(super) fn take_policies(
+    compiled: Compiled,
     errors: &mut Vec<ConfigError>,
     notes: &mut Vec<Note>,
-) -> Option<ListenerPolicies> {
-    let settings: Vec<_> = config.cors.iter().map(handed_over).collect();
-    let compiled = cors::compile(&settings, &facts(config));
+) -> ListenerPolicies {
     errors.extend(compiled.problems.iter().map(error));
     notes.extend(compiled.warnings.iter().map(|warning| Note::warning(warning.to_string())));
-    compiled.policies
+    compiled.policies.unwrap_or_default()
 }
 
 fn handed_over(setting: &Setting) -> cors::Setting {
@@ -66,7 +72,7 @@ fn error(problem: &Diagnostic) -> ConfigError {
 /// What warnings depend on besides the settings.
 fn facts(config: &Config) -> ListenerFacts {
     ListenerFacts {
-        token_auth: !config.disable_token_authorization,
+        token_auth: asks_tokens(config),
         inference: scope(&config.inference),
         management: scope(&config.management),
         metrics: scope(&config.metrics),
@@ -76,6 +82,14 @@ fn facts(config: &Config) -> ListenerFacts {
         },
         models_load_later: true,
     }
+}
+
+/// Whether clients must show a token: not as long as the table says that there is no such check,
+/// whatever the operator asked for.
+fn asks_tokens(config: &Config) -> bool {
+    let key = keys::find("disable_token_authorization");
+    let available = key.is_some_and(|key| key.stance == Stance::Supported);
+    available && !config.disable_token_authorization
 }
 
 /// From where an address can be reached, as far as its text tells.
@@ -95,7 +109,7 @@ fn scope(address: &ListenAddress) -> BindScope {
 }
 
 /// Properties that a variable can set even when the file does not have them.
-const SUFFIXES: [&str; 26] = [
+const SUFFIXES: [&str; 28] = [
     "allowed.origin",
     "allowed.methods",
     "allowed.headers",
@@ -122,6 +136,8 @@ const SUFFIXES: [&str; 26] = [
     "report.max.per.s",
     "metrics.origin.slots",
     "log",
+    "selftest",
+    "engine",
 ];
 
 /// Puts the values of `TS_CORS_ALLOWED_ORIGIN` and the like in place of both spellings of the key.
@@ -146,4 +162,97 @@ const VARIABLE: &str = "environment variable ";
 /// Dots and underscores are the same in a variable's name.
 fn env_name(key: &str) -> String {
     format!("TS_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::address::Role;
+    use super::*;
+
+    fn in_file(line: usize, key: &str, value: &str) -> Setting {
+        Setting { line: Some(line), ..Setting::new(key, value, &format!("c:{line}")) }
+    }
+
+    #[test]
+    fn no_other_key_is_taken_for_a_cors_key() {
+        for key in keys::all() {
+            assert_eq!(is_key(key.name), key.name.starts_with("cors_"), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn every_property_that_a_variable_can_set_is_known_to_the_room() {
+        for suffix in SUFFIXES {
+            let known = PREFIXES.iter().any(|prefix| {
+                let setting = handed_over(&in_file(1, &format!("{prefix}.{suffix}"), ""));
+                let compiled = cors::compile(&[setting], &ListenerFacts::default());
+                compiled.problems.iter().all(|problem| problem.code != "CORS-E001")
+            });
+            assert!(known, "{suffix}");
+        }
+    }
+
+    #[test]
+    fn a_variable_replaces_both_spellings_of_its_key() {
+        let mut settings = vec![
+            in_file(1, "cors_allowed_origin", "https://a"),
+            in_file(2, "cors.allowed.origin", "https://b"),
+            in_file(3, "cors.max.age", "5"),
+            in_file(4, "cors.model.m.allowed.origin", "*"),
+        ];
+        let environment: BTreeMap<String, String> = [
+            ("TS_CORS_ALLOWED_ORIGIN", "https://c"),
+            ("TS_METRICS_CORS_ALLOWED_ORIGIN", "https://d"),
+            ("TS_CORS_MODEL_M_ALLOWED_ORIGIN", "https://e"),
+        ]
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .into();
+        override_from(&environment, &mut settings);
+        let mut rows: Vec<(&str, &str)> =
+            settings.iter().map(|setting| (setting.key.as_str(), setting.value.as_str())).collect();
+        rows.sort_unstable();
+        assert_eq!(
+            rows,
+            [
+                ("cors.allowed.origin", "https://c"),
+                ("cors.max.age", "5"),
+                ("cors.model.m.allowed.origin", "https://e"),
+                ("metrics_cors.allowed.origin", "https://d"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_setting_is_handed_over_with_its_place() {
+        let file = in_file(7, "cors.allowed.origin", "*");
+        let expected = cors::Setting::in_file("cors.allowed.origin", "*", "c", 7);
+        assert_eq!(handed_over(&file), expected);
+        let variable = Setting::new("k", "v", &format!("{VARIABLE}TS_K"));
+        assert_eq!(handed_over(&variable).origin, SettingOrigin::Environment("TS_K".to_string()));
+    }
+
+    #[test]
+    fn reach_is_judged_by_the_text_of_an_address() {
+        for (address, expected) in [
+            ("http://127.0.0.1:1", BindScope::Loopback),
+            ("http://localhost:1", BindScope::Loopback),
+            ("unix:/s", BindScope::Loopback),
+            ("http://10.1.2.3:1", BindScope::Private),
+            ("http://[fd00::1]:1", BindScope::Private),
+            ("http://0.0.0.0:1", BindScope::Any),
+            ("http://[::]:1", BindScope::Any),
+            ("http://example.com:1", BindScope::Any),
+        ] {
+            let address = ListenAddress::parse(address, Role::Inference).unwrap();
+            assert_eq!(scope(&address), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn warnings_know_that_there_is_no_token_check_in_this_version() {
+        let config = Config { disable_token_authorization: false, ..Config::default() };
+        assert!(!facts(&config).token_auth);
+    }
 }

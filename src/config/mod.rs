@@ -32,7 +32,7 @@ mod stance;
 mod typed;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use address::{ListenAddress, Role, Scheme};
@@ -43,7 +43,7 @@ pub use properties::{Entry, Properties, PropertiesFormat, SyntaxError};
 pub use source::{Environment, ProcessEnvironment, Setting, temp_dir};
 
 use crate::cli::Overrides;
-use crate::cors::ListenerPolicies;
+use crate::cors::{Compiled, ListenerPolicies};
 use source::Gathered;
 use typed::Typed;
 
@@ -184,10 +184,27 @@ impl Config {
             environment.get("LOG_LOCATION").filter(|path| !path.is_empty()).map(PathBuf::from);
         config.file = found.file;
         config.cors = std::mem::take(&mut found.cors);
-        let policies = cors::compile(&config, &mut found.errors, &mut found.notes);
-        config.policies = policies.unwrap_or_default();
+        let compiled = cors::compile(&config);
+        config.policies = cors::take_policies(compiled, &mut found.errors, &mut found.notes);
         config.notes = found.notes;
         ConfigErrors::check(config, found.errors)
+    }
+
+    /// What the CORS settings of `file` compile to, for the commands that start no server: wrong
+    /// values of other keys do not matter, `TS_CONFIG_FILE` is not followed, no model store is
+    /// needed.
+    ///
+    /// # Errors
+    /// What makes the file unreadable as a whole or in one of its lines.
+    pub fn compile_cors(
+        file: &Path,
+        environment: &dyn Environment,
+    ) -> Result<Compiled, ConfigErrors> {
+        let mut found = Gathered::of_file(file, environment);
+        let typed = Typed::read(&found.settings, &mut Vec::new());
+        let mut config = Config::from_typed(&typed);
+        config.cors = std::mem::take(&mut found.cors);
+        ConfigErrors::check(cors::compile(&config), found.errors)
     }
 
     /// Everything that is a plain scalar.

@@ -135,19 +135,31 @@ impl Gathered {
     pub(super) fn gather(overrides: &Overrides, environment: &dyn Environment) -> Gathered {
         let mut gathered = Gathered::default();
         gathered.file = gathered.choose_file(overrides, environment);
-        let mut file = match gathered.file.clone() {
-            Some(path) => gathered.read_file(&path, environment),
+        gathered.collect(overrides, environment);
+        gathered
+    }
+
+    /// Collects this file and the variables that it lets in; nothing else can replace the file.
+    pub(super) fn of_file(file: &Path, environment: &dyn Environment) -> Gathered {
+        let mut gathered = Gathered { file: Some(file.to_path_buf()), ..Gathered::default() };
+        gathered.collect(&Overrides::default(), environment);
+        gathered
+    }
+
+    fn collect(&mut self, overrides: &Overrides, environment: &dyn Environment) {
+        let mut file = match self.file.clone() {
+            Some(path) => self.read_file(&path, environment),
             None => Vec::new(),
         };
-        gathered.warn_of_duplicates(&file);
-        gathered.cors = file.extract_if(.., |setting| cors::is_key(&setting.key)).collect();
+        self.warn_of_duplicates(&file);
+        self.cors = file.extract_if(.., |setting| cors::is_key(&setting.key)).collect();
         let enabled = |name: &str| {
             let setting = file.iter().rfind(|setting| setting.key == name);
             setting.is_some_and(|setting| parse::boolean(&setting.value) == Ok(true))
         };
         let all_variables = enabled("enable_envvars_config");
         if all_variables {
-            cors::override_from(environment, &mut gathered.cors);
+            cors::override_from(environment, &mut self.cors);
         }
         let variables = keys::all()
             .filter(|key| match key.env {
@@ -157,8 +169,7 @@ impl Gathered {
             })
             .filter_map(|key| from_environment(key, environment))
             .collect();
-        gathered.merge([Layer(file), Layer(from_command_line(overrides)), Layer(variables)]);
-        gathered
+        self.merge([Layer(file), Layer(from_command_line(overrides)), Layer(variables)]);
     }
 
     /// `TS_CONFIG_FILE`, else `--ts-config`, else `./config.properties` where it exists. Snapshots

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
+use crate::cors::Listener;
 
 /// A configuration file in a folder of its own, with a model store beside it.
 struct Scene {
@@ -135,9 +136,10 @@ fn every_supported_key_reaches_its_field() {
         access_log: false,
         log_location: Some("/logs".into()),
         cors: Vec::new(),
+        policies: ListenerPolicies::default(),
         notes: Vec::new(),
     };
-    assert_eq!(config, expected);
+    assert_eq!(format!("{config:#?}"), format!("{expected:#?}"));
 }
 
 #[test]
@@ -402,48 +404,58 @@ fn no_value_of_a_secret_is_repeated() {
 }
 
 #[test]
-fn the_variables_of_a_cors_key_replace_both_its_spellings() {
-    let text = "enable_envvars_config=true\ncors_allowed_origin=https://a\n\
-                cors.allowed.origin=https://b\ncors.max.age=5\ncors.model.m.allowed.origin=*\n";
-    let scene = Scene::new(text)
-        .env("TS_CORS_ALLOWED_ORIGIN", "https://c")
-        .env("TS_METRICS_CORS_ALLOWED_ORIGIN", "https://d")
-        .env("TS_CORS_MODEL_M_ALLOWED_ORIGIN", "https://e");
-    let cors = scene.load().unwrap().cors;
-    let mut rows: Vec<(&str, &str)> =
-        cors.iter().map(|setting| (setting.key.as_str(), setting.value.as_str())).collect();
-    rows.sort_unstable();
-    assert_eq!(
-        rows,
-        [
-            ("cors.allowed.origin", "https://c"),
-            ("cors.max.age", "5"),
-            ("cors.model.m.allowed.origin", "https://e"),
-            ("metrics_cors.allowed.origin", "https://d"),
-        ]
-    );
-    let text = text.replace("true", "false");
-    let scene = Scene::new(&text).env("TS_CORS_ALLOWED_ORIGIN", "https://c");
-    assert_eq!(scene.load().unwrap().cors.len(), 4);
+fn cors_settings_become_policies_with_their_warnings_among_the_notes() {
+    let scene = Scene::new("x=1\ncors.allowed.origin=https://a.example\n");
+    let policies = scene.load().unwrap().policies;
+    assert!(policies.of(Listener::Inference).base().is_on());
+    assert!(!policies.of(Listener::Management).base().is_on());
+    let notes = scene.notes();
+    let found = notes.iter().any(|(level, text)| {
+        *level == Level::Warning && text.starts_with("c:2: cors.") && text.ends_with("[CORS-W111]")
+    });
+    assert!(found, "{notes:?}");
 }
 
 #[test]
-fn cors_keys_keep_duplicates_lines_and_dots() {
-    let text = "cors.allowed.origin=https://a\ncors.allowed.origin.file=f\n\
-                cors.allowed.origin=https://b\nmanagement.cors.x=1\n";
-    let config = Scene::new(text).load().unwrap();
-    let rows: Vec<(&str, Option<usize>)> =
-        config.cors.iter().map(|setting| (setting.key.as_str(), setting.line)).collect();
-    assert_eq!(
-        rows,
-        [
-            ("cors.allowed.origin", Some(1)),
-            ("cors.allowed.origin.file", Some(2)),
-            ("cors.allowed.origin", Some(3)),
-            ("management.cors.x", Some(4)),
-        ]
+fn cors_mistakes_are_reported_with_all_others_and_keys_keep_their_dots() {
+    let scene = Scene::new(
+        "debug=x\ncors.allowed.origin=https://a.example\ncors.allowed.origin.file=none\n\
+         cors.allowed.origin=https://b.example\nmanagement.cors.x=1\n",
     );
-    assert_eq!(config.notes, []);
+    let messages = scene.messages();
+    for (message, (start, code)) in messages.iter().zip([
+        ("c:1: debug: got", "as false)"),
+        ("c:3: cors.allowed.origin.file: ", "[CORS-E090]"),
+        ("c:4: cors.allowed.origin: ", "[CORS-E002]"),
+        ("c:5: management.cors.x: ", "[CORS-E001]"),
+    ]) {
+        assert!(message.starts_with(start) && message.ends_with(code), "{message}");
+    }
+    assert_eq!(messages.len(), 4);
+}
+
+#[test]
+fn variables_set_cors_policies_only_where_the_file_allows_it() {
+    let on = |text: &str| {
+        let scene = Scene::new(text).env("TS_CORS_ALLOWED_ORIGIN", "https://a.example");
+        scene.load().unwrap().policies.of(Listener::Inference).base().is_on()
+    };
+    assert!(on("enable_envvars_config=true"));
+    assert!(!on(""));
+}
+
+#[test]
+fn cors_settings_can_be_compiled_without_a_server() {
+    let scene = Scene::new("debug=x\ncors.allowed.origin=https://a.example/\n")
+        .env("TS_CONFIG_FILE", "/no/such/file");
+    let file = scene.folder.path().join("c");
+    let compiled = Config::compile_cors(&file, &scene.environment).unwrap();
+    assert_eq!(compiled.problems.len(), 1);
+    assert_eq!((compiled.problems[0].code, compiled.problems[0].line), ("CORS-E014", 2));
+    let missing = Config::compile_cors(Path::new("no/such"), &scene.environment).unwrap_err();
+    assert!(missing.to_string().starts_with("no/such: cannot be read: "), "{missing}");
+    std::fs::write(&file, "k=\\u1").unwrap();
+    assert!(Config::compile_cors(&file, &scene.environment).is_err());
 }
 
 #[test]
@@ -458,5 +470,6 @@ fn the_packages_own_file_loads_without_a_word() {
     assert_eq!(config.load_models, LoadModels::parse("digits.mar").unwrap());
     assert_eq!(config.model_store.as_deref(), Some(Path::new("models")));
     assert!(config.disable_token_authorization && !config.enable_model_api);
-    assert!(!config.cors.is_empty());
+    assert!(config.policies.of(Listener::Inference).base().is_on());
+    assert!(!config.policies.of(Listener::Management).base().is_on());
 }
