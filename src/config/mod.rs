@@ -12,7 +12,7 @@
 //! | `typed.rs`, `parse.rs` | text to values |
 //! | `address.rs`, `load_models.rs`, `models.rs` | the values that are more than a scalar |
 //! | `stance.rs` | notes on keys without effect and on unknown keys |
-//! | `cors.rs` | hands the CORS keys to the room `cors` |
+//! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
 //! | `error.rs` | all problems at once |
 //!
 //! A wrong value never becomes a default in silence: it is an error with its place, and the server
