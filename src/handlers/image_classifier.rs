@@ -321,3 +321,7 @@ fn softmax_wide(logits: &[f64]) -> Vec<f64> {
 fn bad(error: JsonError) -> HandlerError {
     HandlerError::BadInput(error.to_string())
 }
+
+#[cfg(test)]
+#[path = "image_classifier_tests.rs"]
+mod tests;

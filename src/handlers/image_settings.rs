@@ -103,6 +103,8 @@ impl ImageSettings {
     pub(super) fn read(model_config: &Json) -> Result<ImageSettings, HandlerError> {
         let written = match model_config.get("image_classifier") {
             None | Some(Json::Null) => Written::default(),
+            // A list would be read as the fields in their order.
+            Some(json) if !json.is_object() => return Err(wrong("must be a map")),
             Some(json) => Written::deserialize(json).map_err(|error| wrong(&error.to_string()))?,
         };
         let channels = match written.channels {
@@ -247,7 +249,7 @@ mod tests {
     fn mistakes_are_named() {
         for (value, part) in [
             (json!({"size": 3}), "unknown field `size`"),
-            (json!([256]), "image_classifier: "),
+            (json!([256]), "image_classifier: must be a map"),
             (json!({"channels": 2}), "channels must be 1 or 3, got 2"),
             (json!({"channels": 1}), "mean and std must be given"),
             (json!({"mean": [0, 0, 0]}), "mean and std must be given"),
