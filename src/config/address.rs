@@ -130,7 +130,7 @@ impl ListenAddress {
 
     /// True when both would bind the same socket, so that the second could not start. Port 0 never
     /// collides: the system gives each listener a port of its own.
-    pub(super) fn collides(&self, other: &ListenAddress) -> bool {
+    pub fn collides(&self, other: &ListenAddress) -> bool {
         match (self, other) {
             (ListenAddress::Unix(a), ListenAddress::Unix(b)) => a == b,
             (

@@ -5,7 +5,8 @@
 
 use super::{
     decision::{Action, AllowOrigin, Decision, Kind, Reason, Verdict},
-    policy::{Block, CorsPolicy, PRIVATE_NETWORK_GRANT},
+    policy::{CorsPolicy, PRIVATE_NETWORK_GRANT},
+    spec::Block,
     vary,
     wire::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, name},
 };

@@ -9,7 +9,8 @@ use super::{
     facts::RequestFacts,
     hosts,
     origin::SerializedOrigin,
-    policy::{Block, CorsPolicy},
+    policy::CorsPolicy,
+    spec::Block,
     wire::{HeaderValue, Method, header, name},
 };
 

@@ -22,18 +22,21 @@
 //! stops a simple request, and its API loads code.
 //!
 //! Files: `origin` and `pattern` are the grammar, `origins` the compiled list, `methods` `headers`
-//! `exposed` `hosts` the other lists, `policy` puts them together, `listener` chooses among policies
-//! by model and route (`path` reads targets as the router does), `decide` decides, `answer` says it,
-//! `middleware` does it. `settings` compiles properties; `explain` and `check` tell people about it;
-//! `browser` is the other side of the wire.
+//! `exposed` `hosts` the other lists, `spec` puts them together and `policy` bakes them, `listener`
+//! chooses among policies by model and route (`path` reads targets as the router does), `decide`
+//! decides, `answer` says it, `middleware` does it. `settings` compiles properties; `explain` and
+//! `check` tell people about it; `browser` is the other side of the wire.
 
 mod actix;
 mod address;
 mod answer;
+mod browser;
+mod check;
 mod cross_site;
 mod decide;
 mod decision;
 mod diagnostic;
+mod explain;
 mod exposed;
 mod facts;
 mod headers;
@@ -47,14 +50,20 @@ mod path;
 mod pattern;
 mod policy;
 pub mod settings;
+mod spec;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod vary;
 mod wire;
 
 pub use answer::Answer;
+pub use browser::{PageHeader, PageRequest, Refusal};
+pub use check::{CheckReport, PolicySummary};
 pub use decide::decide;
 pub use decision::{Action, AllowOrigin, Decision, Kind, Reason, Verdict};
 pub use diagnostic::{Diagnostic, Finding, Parsed, Severity};
+pub use explain::{Exchange, Explanation, Step, explain};
 pub use exposed::ExposedHeaders;
 pub use facts::{RequestFacts, RequestSketch};
 pub use headers::{AllowedHeaders, HeadersFault};
@@ -65,14 +74,14 @@ pub use middleware::{
     AnswerFacts, Cors, CorsObserver, CorsOutcome, CorsService, PolicyHandle, ServedModel,
     Unobserved,
 };
-pub use origin::{OriginFault, SerializedOrigin};
+pub use origin::{MAX_ORIGIN_BYTES, OriginFault, SerializedOrigin};
 pub use origins::{AllowedOrigins, EntryIndex, OriginSet};
 pub use path::{api_of_path, decode_path, model_of_path, model_of_target, segments};
 pub use pattern::{HostPattern, OriginPattern, PortPattern};
-pub use policy::{
-    Accepted, Block, Conflict, CorsPolicy, DecisionLog, Engine, Mode, PolicySpec, PreflightStatus,
-    Property,
-};
+pub use policy::CorsPolicy;
 pub use settings::{
     BindScope, Compiled, ListenerFacts, Setting, SettingOrigin, compile, is_cors_key,
+};
+pub use spec::{
+    Accepted, Block, Conflict, DecisionLog, Engine, Mode, PolicySpec, PreflightStatus, Property,
 };

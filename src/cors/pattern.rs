@@ -335,7 +335,8 @@ fn read_port(scheme: &str, host: &str, port: Option<&str>) -> Result<PortPattern
         let finding = Finding::new(
             "CORS-E018",
             format!(
-                "`{port}` in `{scheme}://{host}:{port}` is no port: it must be 1-65535, without leading zero, or `*`"
+                "`{port}` in `{scheme}://{host}:{port}` is no port: it must be 1-65535, without \
+                 leading zero, or `*`"
             ),
         );
         let clean = port.trim_start_matches('0');

@@ -14,7 +14,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::base::collate;
 use super::image::{ImageError, decode, looks_like_image};
-use super::image_settings::{ImageSettings, Placed};
+use super::image_settings::ImageSettings;
 use super::json::{JsonError, Kind, Scanner};
 use super::json_text::{Brackets, JsonText, Layout};
 use super::labels::Labels;
@@ -32,8 +32,10 @@ pub(super) struct ImageClassifier {
     settings: ImageSettings,
     labels: Labels,
     limit_pixels: bool,
-    /// For each channel, the normalised value of each byte.
+    /// For each channel, the normalised value of each byte, which is inverted first if need be.
     values: Vec<[f32; 256]>,
+    /// For each channel, the normalised value of a zero that is not inverted.
+    padding: Vec<f32>,
 }
 
 /// What a request may hold; the end of every error about something else.
@@ -53,12 +55,16 @@ impl ImageClassifier {
     /// [`HandlerError::Model`] when `index_to_name.json` or the settings are wrong.
     pub(super) fn new(settings: &HandlerSettings<'_>) -> Result<ImageClassifier, HandlerError> {
         let images = ImageSettings::read(settings.model_config)?;
-        let values = images.mean.iter().zip(&images.std).map(|(mean, std)| {
-            // ToTensor's division and Normalize's two steps, each rounded to `float32`.
-            std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
-        });
+        let invert = if images.invert { 255 } else { 0 };
+        // ToTensor's division and Normalize's two steps, each rounded to `float32`.
+        let normalised = |(mean, std): (&f32, &f32)| {
+            std::array::from_fn(|byte| ((byte ^ invert) as f32 / 255.0 - mean) / std)
+        };
+        let channels = || images.mean.iter().zip(&images.std);
+        let values: Vec<[f32; 256]> = channels().map(normalised).collect();
         Ok(ImageClassifier {
-            values: values.collect(),
+            padding: values.iter().map(|values| values[invert]).collect(),
+            values,
             settings: images,
             labels: Labels::read(settings.index_to_name)?,
             limit_pixels: settings.limit_max_image_pixels,
@@ -169,18 +175,17 @@ impl ImageClassifier {
         let kept = resize(&pixels, &columns.axis, &rows.axis);
         let mut elements = Vec::with_capacity(area);
         for (channel, values) in self.values.iter().enumerate() {
-            let values: Cow<'_, [f32; 256]> = match settings.invert {
-                true => Cow::Owned(std::array::from_fn(|byte| values[255 - byte])),
-                false => Cow::Borrowed(values),
-            };
-            // Padding is zero bytes, put there before Normalize and not inverted.
-            let zero = self.values[channel][0];
-            pad(&mut elements, &rows, columns.total, zero, |row, elements| {
-                let stride = kept.width * kept.channels;
-                let bytes = &kept.data[row * stride..(row + 1) * stride];
-                let picked = bytes.iter().skip(channel).step_by(kept.channels);
-                pad_row(elements, &columns, zero, picked.map(|byte| values[usize::from(*byte)]));
-            });
+            // Padding is zero bytes, put there before Normalize.
+            let zero = self.padding[channel];
+            let plane = elements.len();
+            elements.resize(plane + rows.before * columns.total, zero);
+            for bytes in kept.rows(channel) {
+                let row = elements.len();
+                elements.resize(row + columns.before, zero);
+                elements.extend(bytes.iter().map(|byte| values[usize::from(*byte)]));
+                elements.resize(row + columns.total, zero);
+            }
+            elements.resize(plane + rows.total * columns.total, zero);
         }
         let shape = vec![self.values.len(), rows.total, columns.total];
         HostTensor::new(shape, Elements::Float32(elements))
@@ -225,31 +230,6 @@ impl ImageClassifier {
 
 /// The most elements of a picture's tensor; 4096 x 4096 in three channels fit.
 const MAX_ELEMENTS: usize = 1 << 26;
-
-fn pad(
-    elements: &mut Vec<f32>,
-    rows: &Placed,
-    width: usize,
-    zero: f32,
-    mut row: impl FnMut(usize, &mut Vec<f32>),
-) {
-    let start = elements.len();
-    elements.resize(start + rows.before * width, zero);
-    (0..rows.axis.keep.len()).for_each(|at| row(at, elements));
-    elements.resize(start + rows.total * width, zero);
-}
-
-fn pad_row(
-    elements: &mut Vec<f32>,
-    columns: &Placed,
-    zero: f32,
-    values: impl Iterator<Item = f32>,
-) {
-    let start = elements.len();
-    elements.resize(start + columns.before, zero);
-    elements.extend(values);
-    elements.resize(start + columns.total, zero);
-}
 
 impl Handler for ImageClassifier {
     fn preprocess(&self, input: RequestInput) -> Result<Sample, HandlerError> {

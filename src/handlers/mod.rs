@@ -19,6 +19,7 @@ mod labels;
 mod number_array;
 mod open_inference;
 mod output;
+mod resample;
 mod resize;
 
 use std::sync::Arc;

@@ -5,9 +5,11 @@
 //! fractional bits, columns first, rounded to bytes between the two passes (Pillow's `Resample.c`).
 //! Done the same way here, so that pixels are equal, not close. Only what the crop keeps is
 //! computed; rows and columns do not influence each other, so that changes no value and bounds the
-//! memory of an image that is 65,000 pixels wide and one high.
+//! memory of an image that is 60,000 pixels wide and one high.
 
 use std::ops::Range;
+
+use super::resample::{Filter, Matrix, PRECISION};
 
 /// An image in memory: rows of pixels, `channels` bytes each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,128 +33,92 @@ pub(super) struct Axis {
     pub(super) keep: Range<usize>,
 }
 
-/// Fractional bits of a coefficient, as in Pillow.
-const PRECISION: u32 = 32 - 8 - 2;
-
-/// The coefficients of one axis.
-struct Filter {
-    /// For each kept output: its first input.
-    starts: Vec<usize>,
-    /// For each kept output: `taps` coefficients, zero behind the last that counts.
-    weights: Vec<u32>,
-    taps: usize,
+/// A resized image, as rows; each row holds its channels one after the other.
+pub(super) struct Planes {
+    matrix: Matrix,
+    width: usize,
 }
 
-/// The part `keep` of `pixels` resized to `size`, for both axes.
-pub(super) fn resize(pixels: &Pixels, horizontal: &Axis, vertical: &Axis) -> Pixels {
-    let rows = Filter::new(pixels.height, vertical);
+/// The part of `pixels`, resized, that the axes keep.
+pub(super) fn resize(pixels: &Pixels, horizontal: &Axis, vertical: &Axis) -> Planes {
+    let Pixels { width, height, channels, data } = pixels;
+    let stride = width * channels;
+    let rows = filter(*height, vertical);
+    let used = rows.as_ref().map_or(vertical.keep.clone(), |rows| rows.inputs(*height));
     // Pillow leaves an axis alone that keeps its size.
-    let used = rows.as_ref().map_or(vertical.keep.clone(), |rows| rows.inputs(pixels.height));
-    let narrow = match Filter::new(pixels.width, horizontal) {
-        Some(columns) => match pixels.channels {
-            1 => across::<1>(pixels, &columns, used.clone()),
-            _ => across::<3>(pixels, &columns, used.clone()),
-        },
-        None => crop(pixels, horizontal.keep.clone(), used.clone()),
+    let narrow = match filter(*width, horizontal) {
+        Some(columns) => {
+            let read = columns.inputs(*width);
+            let bytes = read.start * channels..read.end * channels;
+            let turned = Matrix::turned(data, stride, used.clone(), bytes);
+            columns.apply(&turned, read.start, *channels).turn(used.len())
+        }
+        None if *channels == 1 => {
+            Matrix::copied(data, stride, used.clone(), horizontal.keep.clone())
+        }
+        None => {
+            let planar = planar(pixels, used.clone(), &horizontal.keep);
+            let width = horizontal.keep.len() * channels;
+            Matrix::copied(&planar, width, 0..used.len(), 0..width)
+        }
     };
-    match rows {
-        Some(rows) => down(&narrow, &rows, used.start),
+    let matrix = match rows {
+        Some(rows) => rows.apply(&narrow, used.start, 1),
         None => narrow,
-    }
+    };
+    Planes { matrix, width: horizontal.keep.len() }
 }
 
-fn crop(pixels: &Pixels, columns: Range<usize>, rows: Range<usize>) -> Pixels {
+/// The kept columns of the used rows, each channel's on their own.
+fn planar(pixels: &Pixels, rows: Range<usize>, columns: &Range<usize>) -> Vec<u8> {
     let Pixels { width, channels, .. } = *pixels;
-    let mut data = Vec::with_capacity(columns.len() * rows.len() * channels);
+    let mut data = Vec::with_capacity(rows.len() * columns.len() * channels);
     for row in pixels.data.chunks_exact(width * channels).take(rows.end).skip(rows.start) {
-        data.extend_from_slice(&row[columns.start * channels..columns.end * channels]);
-    }
-    Pixels { width: columns.len(), height: rows.len(), channels, data }
-}
-
-/// Resizes each of `rows` to the columns that `filter` makes.
-fn across<const C: usize>(pixels: &Pixels, filter: &Filter, rows: Range<usize>) -> Pixels {
-    let width = filter.starts.len();
-    let mut data = Vec::with_capacity(width * rows.len() * C);
-    for row in pixels.data.chunks_exact(pixels.width * C).take(rows.end).skip(rows.start) {
-        let (row, _) = row.as_chunks::<C>();
-        for (start, weights) in filter.starts.iter().zip(filter.weights.chunks_exact(filter.taps)) {
-            let mut sums = [1u32 << (PRECISION - 1); C];
-            for (pixel, weight) in row[*start..].iter().zip(weights) {
-                for (sum, value) in sums.iter_mut().zip(pixel) {
-                    *sum += u32::from(*value) * weight;
-                }
-            }
-            data.extend_from_slice(&sums.map(byte));
+        let kept = &row[columns.start * channels..columns.end * channels];
+        for channel in 0..channels {
+            data.extend(kept.iter().skip(channel).step_by(channels));
         }
     }
-    Pixels { width, height: rows.len(), channels: C, data }
+    data
 }
 
-/// Resizes to the rows that `filter` makes; row 0 of `pixels` is input `first`.
-fn down(pixels: &Pixels, filter: &Filter, first: usize) -> Pixels {
-    let height = filter.starts.len();
-    let stride = pixels.width * pixels.channels;
-    let mut data = Vec::with_capacity(height * stride);
-    let mut sums = vec![0u32; stride];
-    for (start, weights) in filter.starts.iter().zip(filter.weights.chunks_exact(filter.taps)) {
-        sums.fill(1 << (PRECISION - 1));
-        let inputs = pixels.data[(start - first) * stride..].chunks_exact(stride);
-        for (row, weight) in inputs.zip(weights) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += u32::from(*value) * weight;
-            }
-        }
-        data.extend(sums.iter().copied().map(byte));
+/// Pillow's coefficients to resize `input` samples to `axis`; none when the size stays.
+fn filter(input: usize, axis: &Axis) -> Option<Filter> {
+    if input == axis.size {
+        return None;
     }
-    Pixels { width: pixels.width, height, channels: pixels.channels, data }
-}
-
-/// The byte of a sum. Bilinear coefficients are never negative, so only the top can be passed.
-fn byte(sum: u32) -> u8 {
-    (sum >> PRECISION).min(255) as u8
-}
-
-// === impl Filter ===
-
-impl Filter {
-    /// The coefficients that resize `input` samples to `axis`; none when the size stays.
-    fn new(input: usize, axis: &Axis) -> Option<Filter> {
-        if input == axis.size {
-            return None;
-        }
-        let scale = input as f64 / axis.size as f64;
-        let support = scale.max(1.0);
-        let taps = (support.ceil() as usize * 2 + 1).min(input);
-        let mut starts = Vec::with_capacity(axis.keep.len());
-        let mut weights = Vec::with_capacity(axis.keep.len() * taps);
-        let mut exact = Vec::with_capacity(taps);
-        for output in axis.keep.clone() {
-            let center = (output as f64 + 0.5) * scale;
-            let start = (center - support + 0.5).max(0.0) as usize;
-            let end = ((center + support + 0.5) as usize).min(input);
-            exact.clear();
-            exact.extend((start..end).take(taps).map(|at| {
-                let distance = (at as f64 - center + 0.5) * (1.0 / support);
-                (1.0 - distance.abs()).max(0.0)
-            }));
-            let sum: f64 = exact.iter().sum();
-            let unit = f64::from(1u32 << PRECISION);
-            starts.push(start);
-            weights.extend(exact.iter().map(|weight| {
-                let share = if sum == 0.0 { *weight } else { weight / sum };
-                (0.5 + share * unit) as u32
-            }));
-            weights.resize(starts.len() * taps, 0);
-        }
-        Some(Filter { starts, weights, taps })
+    let scale = input as f64 / axis.size as f64;
+    let support = scale.max(1.0);
+    let taps = (support.ceil() as usize * 2 + 1).min(input);
+    let mut filter = Filter::with_capacity(axis.keep.len(), taps);
+    let (mut exact, mut whole) = (Vec::with_capacity(taps), Vec::with_capacity(taps));
+    for output in axis.keep.clone() {
+        let center = (output as f64 + 0.5) * scale;
+        let start = (center - support + 0.5).max(0.0) as usize;
+        let end = ((center + support + 0.5) as usize).min(input);
+        exact.clear();
+        exact.extend((start..end).take(taps).map(|at| {
+            let distance = (at as f64 - center + 0.5) * (1.0 / support);
+            (1.0 - distance.abs()).max(0.0)
+        }));
+        let sum: f64 = exact.iter().sum();
+        let unit = f64::from(1u32 << PRECISION);
+        whole.clear();
+        whole.extend(exact.iter().map(|weight| {
+            let share = if sum == 0.0 { *weight } else { weight / sum };
+            (0.5 + share * unit) as u32
+        }));
+        filter.push(start, &whole);
     }
+    Some(filter)
+}
 
-    /// The inputs that are read.
-    fn inputs(&self, input: usize) -> Range<usize> {
-        match (self.starts.first(), self.starts.last()) {
-            (Some(first), Some(last)) => *first..(last + self.taps).min(input),
-            _ => 0..0,
-        }
+// === impl Planes ===
+
+impl Planes {
+    /// The rows of one channel, top to bottom.
+    pub(super) fn rows(&self, channel: usize) -> impl Iterator<Item = &[u8]> {
+        let columns = channel * self.width..(channel + 1) * self.width;
+        self.matrix.bytes().map(move |row| &row[columns.clone()])
     }
 }

@@ -23,6 +23,10 @@ use crate::handlers::{Parameter, RequestInput};
 const IDLE: Duration = Duration::from_secs(30);
 /// Memory that is set aside before the body has come, however large it says it is.
 const FIRST_ALLOCATION: usize = 1 << 20;
+/// What is read of a body that is not wanted, for the sake of the connection.
+const MAX_DRAINED: usize = 64 << 10;
+/// A client that pauses for this long inside such a body loses the connection.
+const DRAIN_PAUSE: Duration = Duration::from_millis(200);
 /// Fields of a form or parts of a multipart body.
 const MAX_PARTS: usize = 1024;
 
@@ -33,7 +37,7 @@ const MAX_PARTS: usize = 1024;
 /// apart.
 pub(super) async fn read(
     request: &HttpRequest,
-    payload: Payload,
+    payload: &mut Payload,
     limit: usize,
 ) -> Result<RequestInput, ServeError> {
     let content_type = header(request, CONTENT_TYPE);
@@ -44,6 +48,19 @@ pub(super) async fn read(
         "multipart/form-data" => multipart(content_type, body).await,
         "application/x-www-form-urlencoded" => form(essence, body),
         _ => Ok(RequestInput::body(Some(essence), body)),
+    }
+}
+
+/// Reads what is left of a body that nobody wants, so that the connection can be used again. Stops
+/// at [`MAX_DRAINED`] bytes or when the client pauses: actix then closes the connection, after the
+/// client had time to read the answer.
+pub(super) async fn drain(payload: &mut Payload) {
+    let mut drained = 0;
+    while drained <= MAX_DRAINED {
+        match tokio::time::timeout(DRAIN_PAUSE, next(payload)).await {
+            Ok(Ok(Some(bytes))) => drained += bytes.len(),
+            Ok(Ok(None) | Err(_)) | Err(_) => return,
+        }
     }
 }
 
@@ -60,21 +77,21 @@ fn essence(content_type: &str) -> String {
 /// The whole body. One that arrives in one piece is not copied.
 async fn collect(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: &mut Payload,
     limit: usize,
 ) -> Result<Bytes, ServeError> {
     let declared = header(request, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(ServeError::body_too_large(limit));
     }
-    let Some(first) = next(&mut payload).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next(payload).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
         return Err(ServeError::body_too_large(limit));
     }
     if declared == Some(first.len()) {
         return Ok(first);
     }
-    let Some(second) = next(&mut payload).await? else { return Ok(first) };
+    let Some(second) = next(payload).await? else { return Ok(first) };
     let room = declared.unwrap_or(0).min(FIRST_ALLOCATION).max(first.len() + second.len());
     let mut body = BytesMut::with_capacity(room);
     body.extend_from_slice(&first);
@@ -84,7 +101,7 @@ async fn collect(
             return Err(ServeError::body_too_large(limit));
         }
         body.extend_from_slice(&bytes);
-        chunk = next(&mut payload).await?;
+        chunk = next(payload).await?;
     }
     Ok(body.freeze())
 }
@@ -155,8 +172,8 @@ mod tests {
 
     async fn input(content_type: &str, body: &'static [u8]) -> Result<RequestInput, ServeError> {
         let request = TestRequest::default().insert_header((CONTENT_TYPE, content_type));
-        let (request, payload) = request.set_payload(body).to_http_parts();
-        read(&request, payload, 1000).await
+        let (request, mut payload) = request.set_payload(body).to_http_parts();
+        read(&request, &mut payload, 1000).await
     }
 
     fn values(input: &RequestInput) -> Vec<(&str, Option<&str>, &[u8])> {
@@ -207,7 +224,7 @@ mod tests {
     #[actix_web::test]
     async fn a_body_above_the_limit_is_refused() {
         let body = vec![b'x'; 1001];
-        let (request, payload) = TestRequest::default().set_payload(body).to_http_parts();
-        assert_eq!(read(&request, payload, 1000).await.unwrap_err().status, 413);
+        let (request, mut payload) = TestRequest::default().set_payload(body).to_http_parts();
+        assert_eq!(read(&request, &mut payload, 1000).await.unwrap_err().status, 413);
     }
 }

@@ -29,7 +29,7 @@ struct Health {
 /// Answers one request.
 pub(super) async fn answer(
     request: &HttpRequest,
-    payload: Payload,
+    payload: &mut Payload,
     state: &State,
 ) -> Result<HttpResponse, ServeError> {
     match InferenceRoute::of(request.path()) {
@@ -62,7 +62,7 @@ fn ping(state: &State) -> HttpResponse {
 
 async fn predict(
     request: &HttpRequest,
-    payload: Payload,
+    payload: &mut Payload,
     state: &State,
     name: &str,
     version: Option<&str>,

@@ -36,13 +36,21 @@ pub async fn inference(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> HttpResponse {
-    let payload = payload.into_inner();
-    finish(inference::answer(&request, payload, &state)).await
+    let mut payload = payload.into_inner();
+    let response = finish(inference::answer(&request, &mut payload, &state)).await;
+    body::drain(&mut payload).await;
+    response
 }
 
 /// Every request of the management listener.
-pub async fn management(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    finish(async { management::answer(&request, &state) }).await
+pub async fn management(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> HttpResponse {
+    let response = finish(async { management::answer(&request, &state) }).await;
+    body::drain(&mut payload.into_inner()).await;
+    response
 }
 
 /// Every request of the metrics listener.
@@ -58,7 +66,7 @@ pub async fn inference_and_management(
     state: web::Data<State>,
 ) -> HttpResponse {
     match api_of_path(request.path()) {
-        Listener::Management => management(request, state).await,
+        Listener::Management => management(request, payload, state).await,
         Listener::Inference | Listener::Metrics => inference(request, payload, state).await,
     }
 }

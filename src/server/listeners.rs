@@ -57,7 +57,8 @@ pub(super) fn open(
     let cores = available_cores().get();
     let workers = config.http_workers.map_or(cores, std::num::NonZeroUsize::get);
     let mut listeners = Vec::new();
-    if config.inference == config.management {
+    // Two ports that the system chooses are two listeners.
+    if config.inference == config.management && config.inference.collides(&config.management) {
         let role = Role::InferenceAndManagement;
         listeners.push((role, "inference_address", &config.inference, workers));
     } else {

@@ -17,7 +17,8 @@ use crate::cors::{
     listener::{Listener, ListenerPolicies, ListenerPolicy, PolicyName, RoutePattern},
     methods::AllowedMethods,
     origins::AllowedOrigins,
-    policy::{Conflict, CorsPolicy, Mode, PolicySpec, Property},
+    policy::CorsPolicy,
+    spec::{Conflict, Mode, PolicySpec, Property},
 };
 
 /// Builds the policies of all listeners; `None` when one of them cannot be built.

@@ -163,15 +163,13 @@ impl Key {
                     let key = Self { listener, scope: Scope::Listener, name };
                     return Ok((key, Spelling::Underscore));
                 }
-            } else if let Some(name) = rest.strip_prefix('.') {
-                if let Some((scope, name)) = split_scope(name)
-                    && let Some(name) = Name::of(name, &scope, listener)
-                {
-                    if matches!(scope, Scope::Model(_)) && listener != Listener::Inference {
-                        return Err(KeyFault::ModelElsewhere);
-                    }
-                    return Ok((Self { listener, scope, name }, Spelling::Dotted));
+            } else if let Some((scope, name)) = rest.strip_prefix('.').and_then(split_scope)
+                && let Some(name) = Name::of(name, &scope, listener)
+            {
+                if matches!(scope, Scope::Model(_)) && listener != Listener::Inference {
+                    return Err(KeyFault::ModelElsewhere);
                 }
+                return Ok((Self { listener, scope, name }, Spelling::Dotted));
             }
         }
         Err(KeyFault::Unknown(suggest(key)))

@@ -15,10 +15,13 @@ use crate::cors::{
     syntax,
 };
 
+/// A property in the order in which properties are looked at: listener, part, name.
+type Id = (u8, Scope, Name);
+
 /// The settings that count.
 #[derive(Debug, Default)]
 pub struct Merged<'a> {
-    values: BTreeMap<(u8, Scope, Name), &'a Setting>,
+    values: BTreeMap<Id, &'a Setting>,
     /// Listeners with a key that does not exist: what they lack may be behind it.
     misspelt: Vec<Listener>,
 }
@@ -29,7 +32,7 @@ impl<'a> Merged<'a> {
     /// Reconciles the settings and reports what cannot be.
     pub fn new(settings: &'a [Setting], report: &mut Vec<Diagnostic>) -> Self {
         let mut merged = Self::default();
-        let mut found: BTreeMap<(u8, Scope, Name), Vec<(&'a Setting, Spelling)>> = BTreeMap::new();
+        let mut found: BTreeMap<Id, Vec<(&Setting, Spelling)>> = BTreeMap::new();
         for setting in settings {
             match Key::parse(&setting.key) {
                 Ok((key, spelling)) => {

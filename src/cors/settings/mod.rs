@@ -29,7 +29,7 @@ pub use keys::is_cors_key;
 use super::{
     diagnostic::{Diagnostic, Finding, Severity},
     listener::{Listener, ListenerPolicies},
-    policy::DEFAULT_MAX_AGE,
+    spec::DEFAULT_MAX_AGE,
 };
 use merge::Merged;
 
@@ -102,6 +102,8 @@ pub fn compile(settings: &[Setting], facts: &ListenerFacts) -> Compiled {
     let mut found = Vec::new();
     let merged = Merged::new(settings, &mut found);
     let policies = build::policies(&merged, facts, &mut found);
+    // Of values that were refused there is nothing left to warn about.
+    let policies = policies.filter(|_| found.iter().all(|d| d.severity() == Severity::Warning));
     warnings::whole(&merged, &policies, settings, facts, &mut found);
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut warnings: Vec<Diagnostic> = Vec::new();

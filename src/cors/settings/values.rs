@@ -2,7 +2,7 @@
 
 use crate::cors::{
     diagnostic::{Finding, Parsed},
-    policy::{Block, DecisionLog, Engine, MAX_MAX_AGE, Mode, PreflightStatus},
+    spec::{Block, DecisionLog, Engine, MAX_MAX_AGE, Mode, PreflightStatus},
     syntax,
     wire::HeaderValue,
 };

@@ -14,7 +14,8 @@ use crate::cors::{
     listener::{Listener, PolicyName},
     origins::AllowedOrigins,
     pattern::{HostPattern, OriginPattern},
-    policy::{CorsPolicy, PolicySpec},
+    policy::CorsPolicy,
+    spec::PolicySpec,
 };
 
 /// Properties that are read and kept for a later version.
@@ -108,7 +109,8 @@ impl Sight<'_, '_> {
             self.warn_either(
                 Name::AllowedHeaders,
                 "CORS-W106",
-                "tokens are required but `Authorization` is not among the allowed headers: pages can't send one",
+                "tokens are required but `Authorization` is not among the allowed headers: pages \
+                 can't send one",
             );
         }
         if self.listener == Listener::Inference && !spec.methods.allows(b"POST") {
@@ -141,7 +143,8 @@ impl Sight<'_, '_> {
             self.warn(
                 Name::AllowedOrigin,
                 "CORS-W114",
-                "`*` on an address that only the network position protects, without tokens: every web page can reach it through its visitors",
+                "`*` on an address that only the network position protects, without tokens: every \
+                 web page can reach it through its visitors",
             );
         }
     }
@@ -254,10 +257,12 @@ fn torchserve_spellings(settings: &[Setting], report: &mut Vec<Diagnostic>) {
         report.push(setting.diagnose(
             Finding::new(
                 "CORS-W108",
-                "TorchServe applied this to management and metrics too, here it is for inference only",
+                "TorchServe applied this to management and metrics too, here it is for inference \
+                 only",
             )
             .fix(format!(
-                "to open them as well, add `management_cors.{name}={value}` and `metrics_cors.{name}={value}`"
+                "to open them as well, add `management_cors.{name}={value}` and \
+                 `metrics_cors.{name}={value}`"
             )),
         ));
     }

@@ -1,0 +1,151 @@
+//! A server in this process, on ports that the system chooses, stopped when the test ends.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use tempfile::TempDir;
+use torchfront::cli::Overrides;
+use torchfront::config::Config;
+use torchfront::server::{Phase, Role, Server, ServerHandle};
+
+use super::goldens::checkout;
+use super::{Answer, request};
+
+/// A running server.
+pub struct TestServer {
+    pub inference: SocketAddr,
+    pub management: SocketAddr,
+    pub metrics: SocketAddr,
+    /// The folder of its configuration, its model store and what it unpacks.
+    pub folder: TempDir,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    /// Serves these archives (names in `tests/goldens/archives`, or `digits`), with these lines in
+    /// its properties file. Returns when the models have been tried.
+    #[track_caller]
+    pub fn start(archives: &[&str], lines: &[&str]) -> TestServer {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        fs::create_dir(&store).unwrap();
+        for archive in archives {
+            let from = match *archive {
+                "digits" => checkout("models/digits.mar"),
+                other => checkout(&format!("tests/goldens/archives/{other}.mar")),
+            };
+            fs::copy(&from, store.join(from.file_name().unwrap())).unwrap();
+        }
+        let all: Vec<String> = archives.iter().map(|archive| format!("{archive}.mar")).collect();
+        TestServer::start_in(
+            folder,
+            &store,
+            &[&[&*format!("load_models={}", all.join(","))], lines].concat(),
+        )
+    }
+
+    /// Serves a model store as it is.
+    #[track_caller]
+    pub fn start_in(folder: TempDir, store: &std::path::Path, lines: &[&str]) -> TestServer {
+        let mut text = format!(
+            "inference_address=http://127.0.0.1:0\nmanagement_address=http://127.0.0.1:0\n\
+             metrics_address=http://127.0.0.1:0\ndisable_token_authorization=true\n\
+             model_store={}\naccess_log=false\n",
+            store.display()
+        );
+        for line in lines {
+            text += line;
+            text += "\n";
+        }
+        let file = folder.path().join("config.properties");
+        fs::write(&file, text).unwrap();
+        let overrides = Overrides { ts_config: Some(file), ..Overrides::default() };
+        let mut environment = std::collections::BTreeMap::new();
+        environment.insert("TEMP".to_owned(), folder.path().join("temp").display().to_string());
+        let config =
+            Config::load(&overrides, &environment).unwrap_or_else(|errors| panic!("{errors}"));
+        TestServer::run(folder, config)
+    }
+
+    fn run(folder: TempDir, config: Config) -> TestServer {
+        let (sender, started) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let server = Server::build(config).unwrap();
+                let address = |role| server.addresses(role)[0];
+                let addresses = [Role::Inference, Role::Management, Role::Metrics].map(address);
+                let mut handle = server.handle();
+                let stopper = server.handle();
+                let running = tokio::spawn(server.run());
+                handle.reached(Phase::Serving).await;
+                sender.send((addresses, stopper)).unwrap();
+                running.await.unwrap().unwrap();
+            });
+        });
+        let ([inference, management, metrics], handle) = started.recv().unwrap();
+        TestServer { inference, management, metrics, folder, handle, thread: Some(thread) }
+    }
+
+    /// A body to a model.
+    #[track_caller]
+    pub fn predict(&self, model: &str, body: impl AsRef<[u8]>) -> Answer {
+        let path = format!("/predictions/{model}");
+        request(
+            self.inference,
+            "POST",
+            &path,
+            &[("Content-Type", "application/json")],
+            body.as_ref(),
+        )
+    }
+
+    /// A GET on the management listener.
+    #[track_caller]
+    pub fn manage(&self, path: &str) -> Answer {
+        request(self.management, "GET", path, &[], b"")
+    }
+
+    /// The value of a series in the metrics, 0 when it is not there.
+    #[track_caller]
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = request(self.metrics, "GET", "/metrics", &[], b"").text();
+        let line = text.lines().find(|line| line.starts_with(series));
+        line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// Where archives are unpacked.
+    pub fn unpack_dir(&self) -> PathBuf {
+        self.folder.path().join("temp/models")
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    /// Asks it to stop and goes on at once.
+    pub fn begin_stop(&self) {
+        self.handle.stop();
+    }
+
+    fn end(&mut self) {
+        self.handle.stop();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.unwrap();
+            }
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
