@@ -2,18 +2,21 @@
 //!
 //! What that engine cannot do, as of 0.7.2: refuse a preflight with 403 or keep `Vary` on it (it
 //! answers 400); hold back `Allow-Credentials` and `Expose-Headers` from foreign origins; check the
-//! method of the request itself; read several `Origin` or `Access-Control-Request-Headers` lines, or
-//! empty list elements; keep `*` for headers from covering `Authorization`; name methods beyond the
-//! standard ones with `*`, and it then advertises CONNECT and TRACE; keep lists in order; send a
-//! static `*` without `Origin`; merge several `Vary` lines; refuse foreign writes; log a reason. The
-//! 204 of a preflight is a 200 there.
+//! method of the request itself; read several `Origin` or `Access-Control-Request-Headers` lines,
+//! or empty list elements; keep `*` for headers from covering `Authorization`; name methods beyond
+//! the standard ones with `*`, and it then advertises CONNECT and TRACE; keep lists in order; send
+//! a static `*` without `Origin`; merge several `Vary` lines; refuse foreign writes; log a reason.
+//! The 204 of a preflight is a 200 there.
 
 use actix_cors::Cors;
 
 use super::policy::CorsPolicy;
 
 impl CorsPolicy {
-    /// A fresh `actix_cors::Cors`, to be made once per worker as that crate asks.
+    /// A fresh `actix_cors::Cors`, to be made once per worker as that crate asks: the same
+    /// permissions in another shape. It refuses preflights with 400 and without `Vary`, sends
+    /// credentials and exposed headers to foreign origins too, checks no method on the request
+    /// itself, lets `*` cover `Authorization`, and knows neither overrides nor `block.disallowed`.
     pub fn to_actix_cors(&self) -> Cors {
         let spec = self.spec();
         let mut cors = Cors::default().max_age(usize::try_from(spec.max_age).ok());

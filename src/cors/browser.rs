@@ -1,8 +1,8 @@
 //! The other side of the wire: what a browser does, by the Fetch standard. PURE.
 //!
 //! Used by `explain.rs` to conclude from our answers and by tests as an independent judge: nothing
-//! here knows a policy. Sections are those of Fetch: "CORS-safelisted request-header", "CORS check",
-//! "CORS-preflight fetch".
+//! here knows a policy. Sections are those of Fetch: "CORS-safelisted request-header", "CORS
+//! check", "CORS-preflight fetch".
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! `cors check`: every finding of a configuration, the policies that come of it, and who may do what.
+//! `cors check`: every finding of a configuration, the policies that come of it, and who may do
+//! what.
 //!
 //! The same diagnostics as at start, for people and for machines (serde). The matrix is made by the
 //! decision itself, not by reading the lists again.

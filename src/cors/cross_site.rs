@@ -3,7 +3,8 @@
 //!
 //! Asked by `decide.rs`. The order of the questions is that of Go's `CrossOriginProtection`: an
 //! allowed origin passes; then the browser's own word, `Sec-Fetch-Site`; then a request without
-//! `Origin`, which no browser sends across sites with an unsafe method; then a page of our own host.
+//! `Origin`, which no browser sends across sites with an unsafe method; then a page of our own
+//! host.
 
 use super::{
     facts::RequestFacts,

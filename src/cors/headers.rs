@@ -1,8 +1,8 @@
 //! `cors.allowed.headers`: the request headers that pages of allowed origins may set.
 //!
 //! `Content-Type` is always among them. `*` covers every name except `Authorization`, which has to
-//! be named (Fetch), and except the literal `*`. What a preflight asks for is parsed with bounds, in
-//! place, and never reflected (B16, B29).
+//! be named (Fetch), and except the literal `*`. What a preflight asks for is parsed with bounds,
+//! in place, and never reflected (B16, B29).
 
 use super::{
     diagnostic::{Finding, Parsed},

@@ -9,7 +9,7 @@
 //! | any | off | | | as if this room did not exist |
 //! | without `Origin` | list | | | the router's, `Vary: Origin` |
 //! | without `Origin` | `*` | | | the router's, `Access-Control-Allow-Origin: *` |
-//! | OPTIONS + `Origin` + `Access-Control-Request-Method` | on | allowed | allowed | 204 with the lists |
+//! | a preflight: OPTIONS, `Origin`, requested method | on | allowed | allowed | 204 with the lists |
 //! | the same | on | allowed | refused | 403, no CORS header |
 //! | the same | on | refused | | 403, no CORS header |
 //! | other with `Origin` | on | allowed | allowed | the router's, shared |
@@ -18,8 +18,8 @@
 //! | foreign page, unsafe method | `block=unsafe` | refused or method refused | | 403 |
 //! | foreign page | `block=all` | the same | | 403 |
 //!
-//! The management listener starts with `block=unsafe`, also when CORS is off: no header of an answer
-//! stops a simple request, and its API loads code.
+//! The management listener starts with `block=unsafe`, also when CORS is off: no header of an
+//! answer stops a simple request, and its API loads code.
 //!
 //! Files: `origin` and `pattern` are the grammar, `origins` the compiled list, `methods` `headers`
 //! `exposed` `hosts` the other lists, `spec` puts them together and `policy` bakes them, `listener`

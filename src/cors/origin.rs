@@ -2,7 +2,8 @@
 //!
 //! Called by `origins.rs` when no exact entry matched, and by `cross_site.rs` to compare with
 //! `Host`. The grammar is Fetch's serialised origin as browsers send it: lower case, ASCII, no
-//! default port, nothing after the port. Whatever else arrives is malformed, never repaired (B5-B8).
+//! default port, nothing after the port. Whatever else arrives is malformed, never repaired
+//! (B5-B8).
 
 /// Longest `Origin` that is looked at: a scheme, `://`, a host of 253 bytes and a port fit easily.
 pub const MAX_ORIGIN_BYTES: usize = 326;

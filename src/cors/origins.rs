@@ -1,8 +1,8 @@
 //! The compiled allow-list: exact origins in a hash set, patterns by port, scheme and suffix.
 //!
 //! Built once per policy, asked once per cross-origin request. A lookup costs one hash for an exact
-//! origin and at most one more per label of the host for patterns, whatever the size of the list; it
-//! never allocates, and no entry is ever matched by prefix, suffix or substring (B11).
+//! origin and at most one more per label of the host for patterns, whatever the size of the list;
+//! it never allocates, and no entry is ever matched by prefix, suffix or substring (B11).
 
 use std::{collections::HashMap, sync::Arc};
 

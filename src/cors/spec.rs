@@ -1,8 +1,8 @@
 //! What a policy says, before it is known whether it holds together.
 //!
 //! Filled by `settings` or by an embedding program; [`CorsPolicy::try_new`](super::CorsPolicy)
-//! refuses the combinations that browsers refuse or that would expose users. Every value is sound by
-//! itself.
+//! refuses the combinations that browsers refuse or that would expose users. Every value is sound
+//! by itself.
 
 use std::sync::Arc;
 

@@ -281,7 +281,7 @@ fn naive(
 }
 
 proptest! {
-    #![proptest_config(config_of(3000))]
+    #![proptest_config(config_of(1500))]
 
     #[test]
     fn the_core_decides_as_the_naive_model(
@@ -333,8 +333,9 @@ proptest! {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let policy = policies(&lines).inference;
         let headers = names.iter().map(|name| PageHeader::parse(name)).collect();
-        let (method_text, credentials) = (method.to_owned(), false);
-        let page = PageRequest { origin: origin.clone(), method: method_text, headers, credentials };
+        let (asking, method_text) = (origin.clone(), method.to_owned());
+        let page =
+            PageRequest { origin: asking, method: method_text, headers, credentials: false };
         let explained = explain(&policy, &page, "127.0.0.1:8080", "/predictions/m");
         let allowed = naive_origin(&config, &origin).is_ok()
             && naive_method(&config, method)

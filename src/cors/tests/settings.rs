@@ -39,6 +39,28 @@ fn no_setting_is_no_policy_and_no_finding() {
 }
 
 #[test]
+fn the_complete_example_starts_and_keeps_its_three_policies_apart() {
+    let policies = policies(&[
+        "cors.allowed.origin=https://mywebapp.com, https://*.preview.mywebapp.com",
+        "cors.allowed.headers=Authorization, X-Custom-Token",
+        "cors.exposed.headers=X-Request-Id, Retry-After",
+        "cors.model.public-demo.allowed.origin=*",
+        "management_cors.allowed.origin=https://admin.mywebapp.com",
+        "management_cors.allowed.methods=GET, PUT, OPTIONS",
+        "management_cors.allowed.headers=Authorization",
+    ]);
+    let reason = |listener: &ListenerPolicy, target: &str, origin: &str| {
+        decision(listener, &format!("GET {target}"), &[(ORIGIN, origin)]).reason
+    };
+    let (inference, management) = (&policies.inference, &policies.management);
+    assert_eq!(reason(inference, "/ping", "https://x.preview.mywebapp.com"), Reason::Ok);
+    assert_eq!(reason(inference, "/predictions/public-demo", EVIL), Reason::Ok);
+    assert_eq!(reason(inference, "/predictions/private", EVIL), Reason::OriginNotListed);
+    assert_eq!(reason(management, "/models", "https://admin.mywebapp.com"), Reason::Ok);
+    assert_eq!(reason(management, "/models", "https://mywebapp.com"), Reason::OriginNotListed);
+}
+
+#[test]
 fn b48_all_problems_are_reported_at_once_in_the_order_of_the_file() {
     let found = problems(&[
         "cors.allowed.origin=https://a.example/, null, *",
