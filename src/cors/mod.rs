@@ -9,7 +9,7 @@
 //! | any | off | | | as if this room did not exist |
 //! | without `Origin` | list | | | the router's, `Vary: Origin` |
 //! | without `Origin` | `*` | | | the router's, `Access-Control-Allow-Origin: *` |
-//! | a preflight: OPTIONS, `Origin`, requested method | on | allowed | allowed | 204 with the lists |
+//! | a preflight: OPTIONS, `Origin`, requested method | on | allowed | allowed | 204 |
 //! | the same | on | allowed | refused | 403, no CORS header |
 //! | the same | on | refused | | 403, no CORS header |
 //! | other with `Origin` | on | allowed | allowed | the router's, shared |
