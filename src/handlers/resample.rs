@@ -23,13 +23,16 @@ pub(super) struct Matrix {
 }
 
 /// How each output is made from inputs.
+#[derive(Default)]
 pub(super) struct Filter {
-    /// For each output: its first input.
-    starts: Vec<usize>,
-    /// For each output: `taps / 2` pairs of coefficients; zero behind the last that counts.
+    /// For each output: its first input, and where its pairs end.
+    outputs: Vec<(usize, usize)>,
+    /// The pairs of coefficients of all outputs, one output after the other.
     pairs: Vec<Pair>,
-    /// Pairs of an output.
-    per_output: usize,
+    /// The most inputs of an output, rounded up to pairs.
+    most: usize,
+    /// The last input that any output reads, and one.
+    end: usize,
 }
 
 /// The halves of two coefficients, `[a, b]` four times.
@@ -41,19 +44,8 @@ struct Pair {
 // === impl Filter ===
 
 impl Filter {
-    /// Room for `outputs`, each from at most `taps` inputs.
-    pub(super) fn with_capacity(outputs: usize, taps: usize) -> Filter {
-        let per_output = taps.div_ceil(2);
-        Filter {
-            starts: Vec::with_capacity(outputs),
-            pairs: Vec::with_capacity(outputs * per_output),
-            per_output,
-        }
-    }
-
     /// The next output: its first input and the coefficients, in units of 2^-22 and of sum 1.
     pub(super) fn push(&mut self, start: usize, weights: &[u32]) {
-        self.starts.push(start);
         for pair in weights.chunks(2) {
             let split = |weight: u32| {
                 ((weight >> LOW_BITS) as i16, (weight & ((1 << LOW_BITS) - 1)) as i16)
@@ -64,48 +56,132 @@ impl Filter {
                 low: i16x8::new([a.1, b.1, a.1, b.1, a.1, b.1, a.1, b.1]),
             });
         }
-        let zero = || Pair { high: i16x8::ZERO, low: i16x8::ZERO };
-        self.pairs.resize_with(self.starts.len() * self.per_output, zero);
+        self.outputs.push((start, self.pairs.len()));
+        self.most = self.most.max(weights.len().next_multiple_of(2));
+        self.end = self.end.max(start + weights.len());
     }
 
     /// Outputs.
     pub(super) fn len(&self) -> usize {
-        self.starts.len()
+        self.outputs.len()
     }
 
-    /// The inputs that are read, of `len`.
-    pub(super) fn inputs(&self, len: usize) -> Range<usize> {
-        match (self.starts.first(), self.starts.last()) {
-            (Some(first), Some(last)) => *first..(last + 2 * self.per_output).min(len),
-            _ => 0..0,
-        }
+    /// The inputs that are read; outputs are in the order of their inputs.
+    pub(super) fn inputs(&self) -> Range<usize> {
+        self.outputs.first().map_or(0, |first| first.0)..self.end
     }
 
-    /// Output rows from input rows. Input row `i` of channel `c` is `matrix`'s row
-    /// `(i - first) * channels + c`; output `o` of channel `c` becomes row `c * len + o`.
-    pub(super) fn apply(&self, matrix: &Matrix, first: usize, channels: usize) -> Matrix {
-        let stride = matrix.stride;
-        let last = matrix.rows().saturating_sub(channels);
-        let mut data = Vec::with_capacity(self.len() * channels * stride);
-        for channel in 0..channels {
-            let outputs = self.starts.iter().zip(self.pairs.chunks_exact(self.per_output));
-            for (start, pairs) in outputs {
-                let start = (start - first) * channels;
-                for column in 0..stride {
-                    let row = |tap: usize| {
-                        // Behind the last input the coefficient is zero: any row will do.
-                        let row = (start + tap * channels).min(last) + channel;
-                        u8x16::new(matrix.data[row * stride + column])
-                    };
-                    let mut sums = Sums::default();
-                    for (index, pair) in pairs.iter().enumerate() {
-                        sums.add(row(2 * index), row(2 * index + 1), pair);
-                    }
-                    data.push(sums.bytes().to_array());
+    /// The first input and the coefficients of each output.
+    fn outputs(&self) -> impl Iterator<Item = (usize, &[Pair])> {
+        let mut begin = 0;
+        self.outputs.iter().map(move |(start, end)| {
+            let pairs = &self.pairs[begin..*end];
+            begin = *end;
+            (*start, pairs)
+        })
+    }
+
+    /// Inputs that an output may name beyond the last, with a coefficient of zero.
+    fn slack(&self) -> usize {
+        self.most
+    }
+
+    /// Makes columns: of the rows `rows` of `data`, each of `width` pixels of `channels` bytes.
+    /// In a row of the result each channel's bytes stand on their own.
+    pub(super) fn across(
+        &self,
+        data: &[u8],
+        width: usize,
+        channels: usize,
+        rows: Range<usize>,
+        slack: usize,
+    ) -> Matrix {
+        let read = self.inputs();
+        let columns = read.start * channels..read.end * channels;
+        let made = self.len() * channels;
+        let stride = made.div_ceil(16);
+        let mut result = Vec::with_capacity((rows.len().next_multiple_of(16) + slack) * stride);
+        // Sixteen rows at a time, turned, so that one kernel serves both passes and all of it
+        // stays in the nearest cache.
+        let mut band = vec![[0; 16]; columns.len() + self.slack() * channels];
+        let mut turned = vec![[0; 16]; stride * 16];
+        for top in rows.clone().step_by(16) {
+            turn(data, width * channels, top..rows.end.min(top + 16), columns.clone(), &mut band);
+            let mut outputs = turned.iter_mut();
+            for channel in 0..channels {
+                for ((start, pairs), to) in self.outputs().zip(outputs.by_ref()) {
+                    *to =
+                        weigh(&band[(start - read.start) * channels + channel..], channels, pairs);
                 }
             }
+            let start = result.len();
+            result.resize(start + 16 * stride, [0; 16]);
+            for (block, lanes) in turned.as_chunks::<16>().0.iter().enumerate() {
+                let lanes = transpose(lanes.map(u8x16::new));
+                let to = result[start + block..].iter_mut().step_by(stride);
+                to.zip(lanes).for_each(|(to, lane)| *to = lane.to_array());
+            }
+        }
+        result.resize((rows.len() + slack) * stride, [0; 16]);
+        Matrix { data: result, stride }
+    }
+
+    /// Makes rows: row 0 of `matrix` is input `first`.
+    pub(super) fn down(&self, matrix: &Matrix, first: usize) -> Matrix {
+        let stride = matrix.stride;
+        let mut data = Vec::with_capacity(self.len() * stride);
+        for (start, pairs) in self.outputs() {
+            let rows = &matrix.data[(start - first) * stride..];
+            data.extend((0..stride).map(|column| weigh(&rows[column..], stride, pairs)));
         }
         Matrix { data, stride }
+    }
+
+    /// Rows that [`Filter::down`] may name behind the last.
+    pub(super) fn slack_rows(filter: Option<&Filter>) -> usize {
+        filter.map_or(0, Filter::slack)
+    }
+}
+
+/// The sum of every `step`th sixteen of `inputs`, each times its coefficient.
+#[inline(always)]
+fn weigh(inputs: &[[u8; 16]], step: usize, pairs: &[Pair]) -> [u8; 16] {
+    let mut sums = Sums::default();
+    let mut at = 0;
+    for pair in pairs {
+        let (a, b) = (u8x16::new(inputs[at]), u8x16::new(inputs[at + step]));
+        sums.add(a, b, pair);
+        at += 2 * step;
+    }
+    sums.bytes().to_array()
+}
+
+/// Turns up to sixteen `rows` of `data`, each of `width` bytes: column `i` of `columns` becomes
+/// `turned[i]`.
+fn turn(
+    data: &[u8],
+    width: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    turned: &mut [[u8; 16]],
+) {
+    for left in columns.clone().step_by(16) {
+        let mut lanes = [u8x16::ZERO; 16];
+        for (row, lane) in rows.clone().zip(&mut lanes) {
+            let rest = &data[row * width + left..];
+            *lane = match rest.first_chunk::<16>() {
+                Some(bytes) => u8x16::new(*bytes),
+                None => {
+                    let mut bytes = [0; 16];
+                    bytes[..rest.len()].copy_from_slice(rest);
+                    u8x16::new(bytes)
+                }
+            };
+        }
+        let used = left - columns.start..columns.end.min(left + 16) - columns.start;
+        for (to, lane) in turned[used].iter_mut().zip(transpose(lanes)) {
+            *to = lane.to_array();
+        }
     }
 }
 
@@ -157,69 +233,21 @@ impl Sums {
 // === impl Matrix ===
 
 impl Matrix {
-    fn rows(&self) -> usize {
-        self.data.len().checked_div(self.stride).unwrap_or(0)
-    }
-
     /// The rows as bytes, with what fills them up.
     pub(super) fn bytes(&self) -> std::slice::ChunksExact<'_, u8> {
         self.data.as_flattened().chunks_exact(self.stride * 16)
     }
 
-    /// A copy of the bytes `columns` of the rows `rows` of `data`, whose rows have `width` bytes.
-    pub(super) fn copied(
-        data: &[u8],
-        width: usize,
-        rows: Range<usize>,
-        columns: Range<usize>,
-    ) -> Matrix {
-        let stride = columns.len().div_ceil(16);
-        let mut copy = vec![[0; 16]; stride * rows.len()];
-        let sources = data.chunks_exact(width).take(rows.end).skip(rows.start);
+    /// A copy of `data`, whose rows have `width` bytes, and `slack` rows of zeros.
+    pub(super) fn copied(data: &[u8], width: usize, slack: usize) -> Matrix {
+        let stride = width.div_ceil(16);
+        let rows = data.len().checked_div(width).unwrap_or(0);
+        let mut copy = vec![[0; 16]; stride * (rows + slack)];
+        let sources = data.chunks_exact(width.max(1));
         for (to, from) in copy.as_flattened_mut().chunks_exact_mut(stride * 16).zip(sources) {
-            to[..columns.len()].copy_from_slice(&from[columns.clone()]);
+            to[..width].copy_from_slice(from);
         }
         Matrix { data: copy, stride }
-    }
-
-    /// The same, turned: column `i` of `columns` becomes row `i`.
-    pub(super) fn turned(
-        data: &[u8],
-        width: usize,
-        rows: Range<usize>,
-        columns: Range<usize>,
-    ) -> Matrix {
-        let stride = rows.len().div_ceil(16);
-        let mut turned = vec![[0; 16]; stride * columns.len()];
-        for (block, top) in rows.clone().step_by(16).enumerate() {
-            let height = (rows.end - top).min(16);
-            for left in columns.clone().step_by(16) {
-                let mut lanes = [u8x16::ZERO; 16];
-                for (row, lane) in lanes.iter_mut().enumerate().take(height) {
-                    let rest = &data[(top + row) * width + left..];
-                    *lane = match rest.first_chunk::<16>() {
-                        Some(bytes) => u8x16::new(*bytes),
-                        None => {
-                            let mut bytes = [0; 16];
-                            bytes[..rest.len()].copy_from_slice(rest);
-                            u8x16::new(bytes)
-                        }
-                    };
-                }
-                let used = (columns.end - left).min(16);
-                let to = turned[(left - columns.start) * stride + block..].iter_mut();
-                for (to, lane) in to.step_by(stride).zip(transpose(lanes)).take(used) {
-                    *to = lane.to_array();
-                }
-            }
-        }
-        Matrix { data: turned, stride }
-    }
-
-    /// Turned again: row `i` becomes column `i`, for the first `columns` columns.
-    pub(super) fn turn(&self, columns: usize) -> Matrix {
-        let width = self.stride * 16;
-        Matrix::turned(self.data.as_flattened(), width, 0..self.rows(), 0..columns)
     }
 }
 
@@ -239,40 +267,56 @@ fn transpose(mut lanes: [u8x16; 16]) -> [u8x16; 16] {
 mod tests {
     use super::*;
 
+    /// The sum as Pillow's scalar loop has it.
+    fn scalar(products: impl Iterator<Item = (u8, u32)>) -> u8 {
+        let sum: u64 = products.map(|(byte, weight)| u64::from(byte) * u64::from(weight)).sum();
+        ((sum + (1 << (PRECISION - 1))) >> PRECISION).min(255) as u8
+    }
+
+    fn filter(outputs: &[(usize, &[u32])]) -> Filter {
+        let mut filter = Filter::default();
+        outputs.iter().for_each(|(start, weights)| filter.push(*start, weights));
+        filter
+    }
+
+    const WEIGHTS: [u32; 5] = [700_001, 3_000_000, 494_303, 0, 5];
+
     #[test]
-    fn turning_swaps_rows_and_columns() {
-        let (width, height) = (37, 21);
-        let data: Vec<u8> = (0..width * height).map(|at| (at * 7 % 251) as u8).collect();
-        let turned = Matrix::turned(&data, width, 2..height, 3..width);
-        assert_eq!(turned.rows(), width - 3);
-        for (x, row) in turned.bytes().enumerate() {
-            let expected: Vec<u8> = (2..height).map(|y| data[y * width + x + 3]).collect();
-            assert_eq!(row[..height - 2], expected);
-        }
-        let back = turned.turn(height - 2);
-        let copied = Matrix::copied(&data, width, 2..height, 3..width);
-        for (back, copied) in back.bytes().zip(copied.bytes()) {
-            assert_eq!(back[..width - 3], copied[..width - 3]);
+    fn rows_are_sums_of_whole_numbers() {
+        let (rows, width) = (9, 40);
+        let data: Vec<u8> = (0..rows * width).map(|at| (at * 91 % 256) as u8).collect();
+        let outputs = [(1, &WEIGHTS[..]), (6, &WEIGHTS[..3]), (8, &[4_194_304][..])];
+        let filter = filter(&outputs);
+        assert_eq!(filter.inputs(), 1..rows);
+        let matrix = Matrix::copied(&data[width..], width, filter.slack());
+        let made = filter.down(&matrix, 1);
+        for (row, (start, weights)) in made.bytes().zip(outputs) {
+            for (x, byte) in row[..width].iter().enumerate() {
+                let column = weights.iter().enumerate();
+                let column = column.map(|(k, weight)| (data[(start + k) * width + x], *weight));
+                assert_eq!(*byte, scalar(column));
+            }
         }
     }
 
     #[test]
-    fn sums_are_those_of_whole_numbers() {
-        let (rows, width) = (9, 40);
-        let data: Vec<u8> = (0..rows * width).map(|at| (at * 91 % 256) as u8).collect();
-        let weights: Vec<u32> = vec![700_001, 3_000_000, 494_303, 0, 5];
-        let mut filter = Filter::with_capacity(2, 5);
-        filter.push(1, &weights);
-        filter.push(6, &weights[..3]);
-        assert_eq!(filter.inputs(rows), 1..rows);
-        let made = filter.apply(&Matrix::copied(&data, width, 1..rows, 0..width), 1, 1);
-        for (row, (start, weights)) in made.bytes().zip([(1, &weights[..]), (6, &weights[..3])]) {
-            for (x, byte) in row[..width].iter().enumerate() {
-                let products = weights.iter().enumerate().map(|(k, weight)| {
-                    u64::from(data[(start + k) * width + x]) * u64::from(*weight)
-                });
-                let sum = products.sum::<u64>() + (1 << (PRECISION - 1));
-                assert_eq!(u64::from(*byte), (sum >> PRECISION).min(255));
+    fn columns_are_sums_of_whole_numbers_and_channels_stand_on_their_own() {
+        let outputs = [(1, &WEIGHTS[..]), (6, &WEIGHTS[..3]), (8, &[4_194_304][..])];
+        let filter = filter(&outputs);
+        for (channels, rows) in [(1, 0..5), (3, 2..35), (3, 1..17)] {
+            let width = 9 * channels;
+            let data: Vec<u8> = (0..40 * width).map(|at| (at * 91 % 256) as u8).collect();
+            let made = filter.across(&data, 9, channels, rows.clone(), 1);
+            assert_eq!(made.bytes().len(), rows.len() + 1);
+            for (y, row) in rows.zip(made.bytes()) {
+                for channel in 0..channels {
+                    for (x, (start, weights)) in outputs.iter().enumerate() {
+                        let inputs = weights.iter().enumerate().map(|(k, weight)| {
+                            (data[y * width + (start + k) * channels + channel], *weight)
+                        });
+                        assert_eq!(row[channel * outputs.len() + x], scalar(inputs));
+                    }
+                }
             }
         }
     }

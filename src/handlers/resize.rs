@@ -2,7 +2,8 @@
 //!
 //! Called by `image_classifier.rs`. TorchServe's `Resize` works on a Pillow image, whose filter
 //! widens with the scale (antialiasing) and whose arithmetic is whole numbers: coefficients of 22
-//! fractional bits, columns first, rounded to bytes between the two passes (Pillow's `Resample.c`).
+//! fractional bits, columns first, rounded to bytes between the two passes (`Resample.c` of Pillow up
+//! to 12; from 13 on tall images are done rows first, which moves some of their pixels by one).
 //! Done the same way here, so that pixels are equal, not close. Only what the crop keeps is
 //! computed; rows and columns do not influence each other, so that changes no value and bounds the
 //! memory of an image that is 60,000 pixels wide and one high.
@@ -41,29 +42,20 @@ pub(super) struct Planes {
 
 /// The part of `pixels`, resized, that the axes keep.
 pub(super) fn resize(pixels: &Pixels, horizontal: &Axis, vertical: &Axis) -> Planes {
-    let Pixels { width, height, channels, data } = pixels;
-    let stride = width * channels;
-    let rows = filter(*height, vertical);
-    let used = rows.as_ref().map_or(vertical.keep.clone(), |rows| rows.inputs(*height));
+    let Pixels { width, height, channels, .. } = *pixels;
+    let rows = filter(height, vertical);
+    let used = rows.as_ref().map_or(vertical.keep.clone(), |rows| rows.inputs());
+    let slack = Filter::slack_rows(rows.as_ref());
     // Pillow leaves an axis alone that keeps its size.
-    let narrow = match filter(*width, horizontal) {
-        Some(columns) => {
-            let read = columns.inputs(*width);
-            let bytes = read.start * channels..read.end * channels;
-            let turned = Matrix::turned(data, stride, used.clone(), bytes);
-            columns.apply(&turned, read.start, *channels).turn(used.len())
-        }
-        None if *channels == 1 => {
-            Matrix::copied(data, stride, used.clone(), horizontal.keep.clone())
-        }
+    let narrow = match filter(width, horizontal) {
+        Some(columns) => columns.across(&pixels.data, width, channels, used.clone(), slack),
         None => {
-            let planar = planar(pixels, used.clone(), &horizontal.keep);
-            let width = horizontal.keep.len() * channels;
-            Matrix::copied(&planar, width, 0..used.len(), 0..width)
+            let kept = planar(pixels, used.clone(), &horizontal.keep);
+            Matrix::copied(&kept, horizontal.keep.len() * channels, slack)
         }
     };
     let matrix = match rows {
-        Some(rows) => rows.apply(&narrow, used.start, 1),
+        Some(rows) => rows.down(&narrow, used.start),
         None => narrow,
     };
     Planes { matrix, width: horizontal.keep.len() }
@@ -89,15 +81,14 @@ fn filter(input: usize, axis: &Axis) -> Option<Filter> {
     }
     let scale = input as f64 / axis.size as f64;
     let support = scale.max(1.0);
-    let taps = (support.ceil() as usize * 2 + 1).min(input);
-    let mut filter = Filter::with_capacity(axis.keep.len(), taps);
-    let (mut exact, mut whole) = (Vec::with_capacity(taps), Vec::with_capacity(taps));
+    let mut filter = Filter::default();
+    let (mut exact, mut whole) = (Vec::new(), Vec::new());
     for output in axis.keep.clone() {
         let center = (output as f64 + 0.5) * scale;
         let start = (center - support + 0.5).max(0.0) as usize;
         let end = ((center + support + 0.5) as usize).min(input);
         exact.clear();
-        exact.extend((start..end).take(taps).map(|at| {
+        exact.extend((start..end).map(|at| {
             let distance = (at as f64 - center + 0.5) * (1.0 / support);
             (1.0 - distance.abs()).max(0.0)
         }));
