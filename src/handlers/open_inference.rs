@@ -9,7 +9,8 @@
 use std::borrow::Cow;
 
 use super::arguments::{Arguments, MAX_INPUTS, Slot};
-use super::json::{JsonError, Kind, MAX_DEPTH, Number, Scanner};
+use super::json::{JsonError, Kind, MAX_DEPTH, Scanner};
+use super::json_number::Number;
 use super::number_array::{ElementType, numbers};
 use crate::engine::{DType, HostTensor, Value, element_count};
 
