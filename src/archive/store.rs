@@ -53,8 +53,9 @@ pub fn resolve(model_store: &Path, url: &str) -> Result<PathBuf, ArchiveError> {
     Ok(store.join(name))
 }
 
-/// What `load_models=all` loads: the names of non-hidden directories and of files that end in
-/// `.mar`, `.model` or `.tar.gz`, sorted, each to be given to [`resolve`].
+/// What `load_models=all` loads: the names of files that end in `.mar`, `.model` or `.tar.gz` and of
+/// directories that hold a model, sorted, each to be given to [`resolve`]. Hidden names are left out.
+/// (TorchServe tries every directory; one beside the archives that holds samples is no model.)
 ///
 /// # Errors
 /// The store cannot be read.
@@ -66,12 +67,22 @@ pub fn scan(model_store: &Path) -> Result<Vec<String>, ArchiveError> {
         // A name that is not UTF-8 is kept lossily: resolving it fails and is reported.
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_archive = LOADED.iter().any(|extension| name.ends_with(extension));
-        if !name.starts_with('.') && (is_archive || entry.path().is_dir()) {
+        if !name.starts_with('.') && (is_archive || holds_model(&entry.path())) {
             names.push(name);
         }
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// A directory with a manifest or a TorchScript file, in itself or in a directory directly inside.
+fn holds_model(path: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(path) else { return false };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let marked = name == "MAR-INF" || Path::new(&name).extension().is_some_and(|e| e == "pt");
+        marked || entry.path().join("MAR-INF").is_dir()
+    })
 }
 
 /// The scheme of a real URL (`https`, `file`, `s3`); one letter is a drive, not a scheme.
@@ -91,7 +102,8 @@ mod tests {
 
     fn store() -> tempfile::TempDir {
         let parent = tempfile::tempdir().expect("a directory");
-        fs::create_dir_all(parent.path().join("store/dir")).expect("a directory");
+        fs::create_dir_all(parent.path().join("store/dir/MAR-INF")).expect("a directory");
+        fs::create_dir_all(parent.path().join("store/samples")).expect("a directory");
         fs::write(parent.path().join("secret.mar"), "x").expect("a file");
         for name in ["b.mar", "a.tar.gz", "c.model", "d.tgz", ".hidden.mar", "notes.txt"] {
             fs::write(parent.path().join("store").join(name), "x").expect("a file");

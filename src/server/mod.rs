@@ -7,6 +7,7 @@ mod app;
 mod listeners;
 mod shutdown;
 mod startup;
+mod unpack_dir;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,12 +23,14 @@ use crate::engine::Engine;
 use crate::handlers::Catalog;
 use crate::registry::{LoadRequest, Registry};
 use listeners::Listener;
+use unpack_dir::UnpackDir;
 
 /// An inference server whose addresses are open.
 pub struct Server {
     listeners: Vec<Listener>,
     registry: Arc<Registry>,
     load: Vec<LoadRequest>,
+    unpack_dir: UnpackDir,
     phase: watch::Sender<Phase>,
     stop: Arc<watch::Sender<bool>>,
 }

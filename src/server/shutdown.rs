@@ -20,7 +20,7 @@ const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the server to its end.
 pub(super) async fn serve(server: Server) -> std::io::Result<()> {
-    let Server { listeners, registry, load, phase, stop } = server;
+    let Server { listeners, registry, load, unpack_dir, phase, stop } = server;
     let summary = Summary::of(&listeners);
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
     let serving = tokio::spawn(try_join_all(listeners.into_iter().map(|each| each.server)));
@@ -51,6 +51,7 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     let ended = result(serving.await);
     let closing = tokio::task::spawn_blocking(move || registry.close(WORKERS_TIMEOUT));
     closing.await.map_err(std::io::Error::other)?;
+    drop(unpack_dir);
     phase.send_replace(Phase::Stopped);
     tracing::info!("Torchfront has stopped.");
     ended

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::listeners::{self, ListenError, Listener};
+use super::unpack_dir::UnpackDir;
 use super::{AppState, Parts, Phase, Server, shutdown};
 use crate::archive::{self, ArchiveLimits};
 use crate::batching::Filling;
@@ -56,15 +57,16 @@ pub struct Summary {
 pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> {
     let gpus = Devices::usable(config.number_of_gpu, gpus_seen())?;
     let engine = parts.engine.map_or_else(default_engine, Ok)?;
-    let unpack_dir = config.temp_dir.join("models");
-    std::fs::create_dir_all(&unpack_dir)
-        .map_err(|reason| StartError::TempDir { path: unpack_dir.display().to_string(), reason })?;
+    let unpack_dir = UnpackDir::create(&config.temp_dir).map_err(|reason| StartError::TempDir {
+        path: config.temp_dir.display().to_string(),
+        reason,
+    })?;
     let metrics = Metrics::new(&hostname())?;
     let loader = Loader {
         engine,
         defaults: defaults(&config, gpus),
         model_store: config.model_store.clone(),
-        unpack_dir,
+        unpack_dir: unpack_dir.path().to_owned(),
         limits: ArchiveLimits {
             max_size: config.archive_limits.max_size,
             max_entries: config.archive_limits.max_entries,
@@ -91,6 +93,7 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         listeners,
         registry,
         load,
+        unpack_dir,
         phase: watch::Sender::new(Phase::Loading),
         stop: Arc::new(watch::Sender::new(false)),
     })

@@ -48,12 +48,23 @@ fn refused_archives_leave_the_server_serving() {
     assert_eq!(server.predict("mlp", "[0.1, -0.2, 0.3, 0.4]").status, 200);
     let listed = server.manage("/models").json();
     assert_eq!(listed["models"].as_array().unwrap().len(), 1, "{listed}");
-    let unpacked = fs::read_dir(server.unpack_dir()).unwrap();
+    let unpacked = fs::read_dir(server.temp_dir()).unwrap();
     let left: Vec<_> = unpacked.flat_map(|each| walk(&each.unwrap().path())).collect();
     assert!(left.iter().all(|path| !path.contains("escaped")), "{left:?}");
     assert!(!server.folder.path().join("escaped.txt").exists());
     let models = left.iter().filter(|path| path.ends_with("model.pt")).count();
     assert_eq!(models, 1, "only what is served is on disk: {left:?}");
+    let temp_dir = server.temp_dir();
+    let entries = || fs::read_dir(&temp_dir).unwrap().count();
+    assert_eq!(entries(), 1);
+    server.begin_stop();
+    for _ in 0..1000 {
+        if entries() == 0 {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("a stopped server leaves {:?}", fs::read_dir(&temp_dir).unwrap().collect::<Vec<_>>());
 }
 
 fn walk(path: &Path) -> Vec<String> {

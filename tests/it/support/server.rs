@@ -118,9 +118,9 @@ impl TestServer {
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
 
-    /// Where archives are unpacked.
-    pub fn unpack_dir(&self) -> PathBuf {
-        self.folder.path().join("temp/models")
+    /// Below which archives are unpacked.
+    pub fn temp_dir(&self) -> PathBuf {
+        self.folder.path().join("temp")
     }
 
     /// Asks it to stop and waits until it has.
