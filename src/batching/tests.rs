@@ -75,6 +75,7 @@ fn sample(value: f32, width: usize) -> Sample {
         arguments: vec![Value::Tensor(tensor)],
         bucket: Some(Arc::from([(DType::Float32, vec![width])])),
         asked: Asked { rows: 1, form: Form::Plain },
+        inferred: 0,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::engine::{Device, Engine, EngineError, Module};
 use crate::handlers::{Handler, HandlerError, Prediction, Sample};
 use crate::metrics::ModelMetrics;
 
-/// A running worker. Dropping it does not stop the thread: call [`Worker::stop`].
+/// A running worker. Dropping it does not stop the thread: the registry does, with its queue.
 pub struct Worker {
     /// Unique in the server; TorchServe's workers are named by their port, from 9000 on.
     pub id: usize,

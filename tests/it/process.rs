@@ -33,6 +33,7 @@ fn text(output: &Output) -> String {
 }
 
 /// Starts the server and reads its log up to the line that says that it serves.
+#[expect(clippy::zombie_processes, reason = "the caller waits for the child")]
 fn start(command: &mut Command) -> (Child, SocketAddr, BufReader<std::process::ChildStdout>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stdout.take().unwrap());
