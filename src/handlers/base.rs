@@ -32,6 +32,9 @@ pub(super) struct BaseHandler {
     whole_numbers_are_floats: AtomicBool,
 }
 
+/// Bytes of a body that is read in less time than it takes to hand it to another thread and back.
+const CHEAP_BODY: usize = 16 << 10;
+
 /// What a body may look like; the end of every error about something else.
 const FORMS: &str = "send one sample as a JSON array of numbers without its batch dimension (alone, \
 or in an object under \"data\" or \"body\"), or tensors as {\"inputs\": [{\"name\": ..., \"shape\": \
@@ -233,6 +236,10 @@ impl Handler for BaseHandler {
                 other => other.clone(),
             });
         Some(self.sample(arguments.collect(), sample.asked.form.clone(), 0))
+    }
+
+    fn preprocess_is_cheap(&self, input: &RequestInput) -> bool {
+        input.payload().is_none_or(|payload| payload.value.len() <= CHEAP_BODY)
     }
 
     fn learn(&self) {

@@ -113,7 +113,7 @@ fn photographs_are_classified_as_python_does_where_the_model_is_built() {
         let answer = request(server.inference, "PUT", path, &[], &image);
         assert_eq!(answer.status, 200, "{file}: {}", answer.text());
         let got = answer.json();
-        let tolerance = golden["abs_tol"].as_f64().unwrap();
+        let tolerance = 1e-3; // what the project promises; the goldens allow other resizers more
         for (label, probability) in golden["top5"].as_object().unwrap() {
             // By label, not by rank: the last ones can be near ties.
             match got.get(label) {
