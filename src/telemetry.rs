@@ -1,7 +1,7 @@
 //! Where log lines go: standard output, as text or JSON, written by a thread of its own so that a
 //! slow reader of the log never holds up a request.
 
-use std::io::{IsTerminal, stdout};
+use std::io::{BufWriter, IsTerminal, stdout};
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -18,6 +18,8 @@ pub enum LogForm {
     Json,
 }
 
+/// Bytes that are written at once under load.
+const WRITE_SIZE: usize = 64 << 10;
 /// Lines that may wait for the writing thread; more are dropped, requests are not.
 const WAITING_LINES: usize = 65_536;
 
@@ -26,7 +28,9 @@ const WAITING_LINES: usize = 65_536;
 /// A second call (an embedding program that logs already) changes nothing.
 pub fn start(form: LogForm, level: LevelFilter) -> WorkerGuard {
     let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES);
-    let (writer, guard) = builder.lossy(true).finish(stdout());
+    // The writing thread flushes when no line is waiting: one write for many lines under load.
+    let lines = BufWriter::with_capacity(WRITE_SIZE, stdout());
+    let (writer, guard) = builder.lossy(true).finish(lines);
     let filter = Targets::new()
         .with_default(LevelFilter::WARN)
         .with_targets([("torchfront", level), ("access_log", LevelFilter::INFO)]);

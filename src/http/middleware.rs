@@ -6,6 +6,7 @@
 use std::fmt;
 use std::future::{Ready, ready};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use pin_project_lite::pin_project;
 use uuid::Uuid;
 
 use crate::cors::CorsOutcome;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ResponseCounters};
 
 /// TorchServe's header, and the one that clients may send.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,12 +34,9 @@ const MAX_LOGGED: usize = 256;
 /// Counts, names and logs every request of one listener.
 #[derive(Clone)]
 pub struct AccessLog {
-    /// `inference`, `management` or `metrics`.
-    pub listener: &'static str,
-    /// Where responses are counted.
-    pub metrics: Metrics,
-    /// Whether each request is logged.
-    pub enabled: bool,
+    listener: &'static str,
+    responses: ResponseCounters,
+    enabled: bool,
 }
 
 /// The id of a request: the client's own if it is sound, else a new UUID.
@@ -48,7 +46,7 @@ pub(super) struct RequestId(HeaderValue);
 /// The service that [`AccessLog`] makes.
 pub struct AccessLogService<S> {
     inner: S,
-    log: AccessLog,
+    log: Rc<AccessLog>,
 }
 
 pin_project! {
@@ -56,7 +54,7 @@ pin_project! {
     pub struct AccessLogFuture<F> {
         #[pin]
         inner: F,
-        log: AccessLog,
+        log: Rc<AccessLog>,
         request_id: HeaderValue,
         preflight: bool,
         started: Instant,
@@ -97,6 +95,14 @@ impl fmt::Display for RequestId {
 
 // === impl AccessLog ===
 
+impl AccessLog {
+    /// For the listener of this name (`inference`, `management` or `metrics`); with `enabled` each
+    /// request is logged.
+    pub fn new(listener: &'static str, metrics: &Metrics, enabled: bool) -> AccessLog {
+        AccessLog { listener, responses: metrics.responses(listener), enabled }
+    }
+}
+
 impl<S, B> Transform<S, ServiceRequest> for AccessLog
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
@@ -109,7 +115,7 @@ where
     type Future = Ready<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
-        ready(Ok(AccessLogService { inner, log: self.clone() }))
+        ready(Ok(AccessLogService { inner, log: Rc::new(self.clone()) }))
     }
 }
 
@@ -137,7 +143,7 @@ where
         request.extensions_mut().insert(request_id.clone());
         AccessLogFuture {
             inner: self.inner.call(request),
-            log: self.log.clone(),
+            log: Rc::clone(&self.log),
             request_id: request_id.0,
             preflight,
             started,
@@ -163,7 +169,7 @@ where
             forbid_storing(headers);
         }
         let status = response.status().as_u16();
-        this.log.metrics.response(this.log.listener, status);
+        this.log.responses.count(status);
         if this.log.enabled {
             write_line(&response, this.log.listener, this.request_id, *this.started);
         }

@@ -6,6 +6,7 @@
 //! `http/metrics.rs`.
 
 mod model;
+mod responses;
 mod text;
 
 use prometheus::{
@@ -13,6 +14,7 @@ use prometheus::{
 };
 
 pub use model::{Accepted, ModelMetrics};
+pub use responses::ResponseCounters;
 pub use text::TEXT_FORMAT;
 
 /// All metric families of one server. Cheap to clone.
@@ -127,20 +129,5 @@ impl Metrics {
             hostname: hostname.to_owned(),
             families,
         })
-    }
-
-    /// Counts one response of a listener.
-    pub fn response(&self, listener: &'static str, status: u16) {
-        // TorchServe counts 1xx and 3xx as 5XX; here they are what they are.
-        let (family, class) = match status {
-            400..=499 => (Some(1), "4xx"),
-            500..=599 => (Some(2), "5xx"),
-            300..=399 => (None, "3xx"),
-            _ => (Some(0), "2xx"),
-        };
-        if let Some(index) = family {
-            self.responses[index].inc();
-        }
-        self.http_requests.with_label_values(&[listener, class]).inc();
     }
 }

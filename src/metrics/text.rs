@@ -35,8 +35,9 @@ mod tests {
     #[test]
     fn writes_what_was_counted_and_forgets_a_model() {
         let metrics = Metrics::new("host-a").unwrap();
-        metrics.response("inference", 200);
-        metrics.response("inference", 404);
+        let responses = metrics.responses("inference");
+        responses.count(200);
+        responses.count(404);
         let model = metrics.model("digits", "1.0");
         model.batch(3);
         model.requested();

@@ -74,11 +74,7 @@ pub fn create_app(
         .app_data(web::Data::new(app.state.clone()))
         .default_service(routes)
         .wrap(cors(role, app))
-        .wrap(AccessLog {
-            listener: role.as_str(),
-            metrics: app.state.metrics.clone(),
-            enabled: app.access_log,
-        })
+        .wrap(AccessLog::new(role.as_str(), &app.state.metrics, app.access_log))
 }
 
 /// The CORS layer of a listener.

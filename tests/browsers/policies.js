@@ -1,7 +1,10 @@
 // The servers that the scenarios run against: a policy's name -> lines of config.properties, given
 // the origins and ports of the pages. Each is started once per browser.
 
-/** `scheme` is how pages reach the inference API; `store` names the archives that are served. */
+/**
+ * `models` are loaded; `lines` are added to config.properties, `files` put beside it; `scheme` is how
+ * pages reach the inference API; a server that says `unavailable` cannot run the scenarios.
+ */
 export const POLICIES = {
   // A team's front ends on an exact list; management is left alone, as by default.
   list: ({ app, second, mapped, secure }) => ({
@@ -60,12 +63,19 @@ export const POLICIES = {
     models: ['mlp'],
     lines: [`cors.allowed.origin=${app}`, 'cors.debug=true'],
   }),
+  // The list is in a file that changes while the server runs.
+  file: () => ({
+    models: ['mlp'],
+    lines: ['cors.allowed.origin.file=origins.txt', 'cors.allowed.origin.file.reload.s=1'],
+    files: { 'origins.txt': '# one origin a line\nhttps://app.example\n' },
+  }),
   // Nothing configured.
   off: () => ({ models: ['mlp'], lines: [] }),
   // Clients need a token.
   token: ({ app }) => ({
     models: ['mlp'],
     lines: [`cors.allowed.origin=${app}`, 'cors.allowed.headers=Authorization', 'disable_token_authorization=false'],
+    unavailable: /token authorization is not available in this version/,
   }),
   // The API itself over TLS.
   tls: ({ secure }, _ports, { key, cert }) => ({

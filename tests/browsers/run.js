@@ -64,9 +64,8 @@ function makeStore() {
 }
 
 async function startServer(name, world) {
-  const policy = POLICIES[name](world.pages.origins, world.pages.ports, world.certificate);
-  const lines = [`load_models=${policy.models.map((model) => `${model}.mar`).join(',')}`, ...policy.lines];
-  return Torchfront.start(world.binary, world.store, lines, policy.scheme);
+  const { origins, ports } = world.pages;
+  return Torchfront.start(world.binary, world.store, POLICIES[name](origins, ports, world.certificate));
 }
 
 async function runScenario(scenario, world, server) {

@@ -31,11 +31,11 @@ export async function freePort() {
 }
 
 export class Torchfront extends EventEmitter {
-  /** Starts the server with the given lines of config.properties and waits until it answers. */
-  static async start(binary, store, lines, scheme = 'http') {
+  /** Starts the server with a policy of policies.js and waits until it answers. */
+  static async start(binary, store, policy) {
     // Another program may take a port between our look and the server's bind: then once more.
     for (let attempt = 1; ; attempt += 1) {
-      const server = new Torchfront(binary, store, lines, scheme);
+      const server = new Torchfront(binary, store, policy);
       try {
         await server.#spawn();
         return server;
@@ -46,13 +46,13 @@ export class Torchfront extends EventEmitter {
     }
   }
 
-  constructor(binary, store, lines, scheme) {
+  constructor(binary, store, policy) {
     super();
     this.setMaxListeners(0);
     this.binary = binary;
     this.store = store;
-    this.extra = lines;
-    this.scheme = scheme;
+    this.policy = policy;
+    this.scheme = policy.scheme ?? 'http';
     this.output = [];
     /** Parsed access log lines, oldest first. */
     this.log = [];
@@ -75,18 +75,21 @@ export class Torchfront extends EventEmitter {
   async #spawn() {
     this.ports = { inference: await freePort(), management: await freePort(), metrics: await freePort() };
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'torchfront-browsers-'));
-    const own = new Set(this.extra.map((line) => line.split('=')[0]));
+    const { lines, models, files = {} } = this.policy;
+    const key = (line) => line.split('=')[0];
+    const own = new Set(lines.map(key));
     const base = [
       `inference_address=${this.scheme}://127.0.0.1:${this.ports.inference}`,
       `management_address=http://127.0.0.1:${this.ports.management}`,
       `metrics_address=http://127.0.0.1:${this.ports.metrics}`,
       `model_store=${this.store}`,
-      'load_models=mlp.mar,echo.mar',
+      `load_models=${models.map((model) => `${model}.mar`).join(',')}`,
       'default_workers_per_model=1',
       'disable_token_authorization=true',
-    ].filter((line) => !own.has(line.split('=')[0]));
+    ].filter((line) => !own.has(key(line)));
+    for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(this.folder, name), text);
     const config = path.join(this.folder, 'config.properties');
-    fs.writeFileSync(config, [...base, ...this.extra, ''].join('\n'));
+    fs.writeFileSync(config, [...base, ...lines, ''].join('\n'));
     this.child = spawn(this.binary, ['--start', '--foreground', '--ncs', '--ts-config', config], {
       cwd: this.folder,
       env: { ...process.env, NO_COLOR: '1', LOG_LOCATION: this.folder, METRICS_LOCATION: this.folder },
@@ -109,12 +112,13 @@ export class Torchfront extends EventEmitter {
     const late = timeout(START_LIMIT_MS);
     const first = await Promise.race([ready, ended, late.promise]);
     late.cancel();
+    // A setting that this version cannot honour is a warning or a refusal to start.
+    const unavailable = first === 'ended' ? /not available in this version/ : this.policy.unavailable;
+    const said = unavailable && this.output.find((line) => unavailable.test(line));
+    if (said) throw new NotAvailable(said);
     if (first === true) return;
     const text = this.output.join('\n');
-    if (first === 'ended' && /not available in this version/.test(text)) {
-      throw new NotAvailable(text.match(/.*not available in this version.*/)[0]);
-    }
-    throw new Error(`the server did not start with ${this.extra.join(' | ')}\n${text.slice(-2000)}`);
+    throw new Error(`the server did not start with ${this.policy.lines.join(' | ')}\n${text.slice(-2000)}`);
   }
 
   #output(pattern) {
