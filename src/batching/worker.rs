@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime};
 
 use super::job::{Answer, Job, PredictError};
 use super::queue::{JobQueue, Next};
-use crate::engine::{Device, Engine, EngineError, Module};
+use crate::engine::{Device, Engine, EngineError, Module, give_way_to_reactors};
 use crate::handlers::{Handler, HandlerError, Prediction, Sample};
 use crate::metrics::ModelMetrics;
 
@@ -86,6 +86,7 @@ impl Worker {
 
 impl Work {
     fn run(self, stop: &AtomicBool) {
+        give_way_to_reactors();
         self.engine.enter_worker_thread(self.intra_op_threads);
         while let Next::Batch(jobs) = self.queue.next(|| stop.load(Ordering::Acquire)) {
             self.serve(jobs);

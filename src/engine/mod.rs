@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use device::{Device, DeviceError, Devices};
 pub use tensor::{DType, Elements, HostTensor, ShapeError, element_count};
-pub use threads::available_cores;
+pub use threads::{available_cores, give_way_to_reactors};
 #[cfg(feature = "torch")]
 pub use torch::TorchEngine;
 pub use value::{Argument, Signature, Value};

@@ -7,6 +7,9 @@
 use std::fs;
 use std::num::NonZeroUsize;
 
+/// A third of the weight of a thread with nice 0: enough to be set aside at once, not to starve.
+const WORKER_NICE: i32 = 5;
+
 /// The cores that the scheduler and the cgroup grant, at least 1.
 ///
 /// The smaller of the affinity mask (`std::thread::available_parallelism`, which knows cgroup v2 and
@@ -15,6 +18,16 @@ pub fn available_cores() -> NonZeroUsize {
     let granted = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let quota = fs::read_to_string("/sys/fs/cgroup/cpu.max").ok().and_then(|text| quota(&text));
     quota.map_or(granted, |quota| quota.min(granted))
+}
+
+/// Makes the calling thread give way to the reactors: a preflight, a `/ping` or the head of a request
+/// must never wait for a forward when all cores are busy with them. Linux keeps the nice value per
+/// thread; elsewhere it is left as it is.
+pub fn give_way_to_reactors() {
+    if cfg!(target_os = "linux") {
+        // Lowering one's own priority is always allowed; if it is not, the server is only slower.
+        let _kept = rustix::process::setpriority_process(None, WORKER_NICE);
+    }
 }
 
 /// The whole cores of a cgroup v2 `cpu.max` (`<quota> <period>` in microseconds, or `max`), rounded

@@ -63,11 +63,18 @@ export const POLICIES = {
     models: ['mlp'],
     lines: [`cors.allowed.origin=${app}`, 'cors.debug=true'],
   }),
-  // The list is in a file that changes while the server runs.
-  file: () => ({
+  // A list for many customers, in a file beside config.properties.
+  file: ({ app }) => ({
+    models: ['mlp'],
+    lines: ['cors.allowed.origin.file=origins.txt'],
+    files: { 'origins.txt': `# one origin a line\nhttps://customer.example\n${app}\n` },
+  }),
+  // The same, and the file changes while the server runs.
+  reload: () => ({
     models: ['mlp'],
     lines: ['cors.allowed.origin.file=origins.txt', 'cors.allowed.origin.file.reload.s=1'],
-    files: { 'origins.txt': '# one origin a line\nhttps://app.example\n' },
+    files: { 'origins.txt': 'https://customer.example\n' },
+    unavailable: /reload\.s: accepted, not acted on in this version/,
   }),
   // Nothing configured.
   off: () => ({ models: ['mlp'], lines: [] }),

@@ -17,6 +17,8 @@ import { Scene, Skip } from './scene.js';
 import { SCENARIOS } from './scenarios/index.js';
 import { freePort, NotAvailable, Torchfront } from './torchfront.js';
 
+/** Log lines shown with a failure. */
+const SHOWN = 12;
 const SCENARIO_LIMIT_MS = 45_000;
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -85,7 +87,7 @@ async function runScenario(scenario, world, server) {
     if (error instanceof Skip) return skipped(name, error.message);
     counts.failed += 1;
     console.log(`FAIL  ${name}: ${scenario.what}; ${scenario.expect}\n${indent(error.stack)}`);
-    const log = server.log.slice(scene.from).filter(({ request_id: id }) => !id?.startsWith('browser-tests-'));
+    const log = server.log.slice(scene.from).filter(({ request_id: id }) => !id?.startsWith('browser-tests-')).slice(-SHOWN);
     console.log(indent(['the server saw:', ...log.map((entry) => JSON.stringify(entry))].join('\n')));
     if (scene.console.length) console.log(indent(['the console had:', ...scene.console].join('\n')));
   } finally {
@@ -162,7 +164,7 @@ async function main() {
   }
   const { passed, failed, skipped: left } = counts;
   console.log(`${passed} passed, ${failed} failed${left ? `, ${left} skipped` : ''}`);
-  if (failed || !passed) process.exitCode = 1;
+  if (failed || passed + left === 0) process.exitCode = 1;
 }
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));

@@ -115,7 +115,8 @@ export class Torchfront extends EventEmitter {
     // A setting that this version cannot honour is a warning or a refusal to start.
     const unavailable = first === 'ended' ? /not available in this version/ : this.policy.unavailable;
     const said = unavailable && this.output.find((line) => unavailable.test(line));
-    if (said) throw new NotAvailable(said);
+    // Without time, level and the path of the temporary file.
+    if (said) throw new NotAvailable(said.replace(/^.*?config\.properties:\d+: /, ''));
     if (first === true) return;
     const text = this.output.join('\n');
     throw new Error(`the server did not start with ${this.policy.lines.join(' | ')}\n${text.slice(-2000)}`);

@@ -26,11 +26,18 @@ const fitsNot = (id, origin, what) =>
 
 export default [
   {
+    ...scenario('file-listed', 'calls from an origin that only `cors.allowed.origin.file` lists, and from one that it does not', 'allowed; refused', async (t) => {
+      assertNumbers(await t.callFrom('app', t.api + MLP, postJson(FOUR_NUMBERS)));
+      assertRefused(await t.callFrom('second', t.api + MLP, postJson(FOUR_NUMBERS)));
+    }, 'U7, U10'),
+    policy: 'file',
+  },
+  {
     ...scenario('file-changes', 'calls before and after its origin is written into `cors.allowed.origin.file`', 'refused, then allowed without a restart', async (t) => {
       const page = await t.page();
       assertRefused(await t.call(page, t.api + MLP, postText(FOUR_NUMBERS)));
       const file = path.join(t.server.folder, 'origins.txt');
-      fs.appendFileSync(`${file}.new`, `https://app.example\n${t.origins.app}\n`);
+      fs.writeFileSync(`${file}.new`, `https://customer.example\n${t.origins.app}\n`);
       fs.renameSync(`${file}.new`, file);
       const end = Date.now() + FILE_LIMIT_MS;
       let seen;
@@ -41,7 +48,7 @@ export default [
       assertNumbers(seen);
       assertNumbers(await t.call(page, t.api + MLP, postJson(FOUR_NUMBERS)));
     }, '0.23, X15'),
-    policy: 'file',
+    policy: 'reload',
   },
 
   fits('pattern-subdomain', 'app', 'calls from `app.localhost` where `http://*.localhost:PORT` is listed'),
