@@ -6,6 +6,7 @@ mod architecture;
 mod archives;
 mod cors;
 mod goldens;
+mod listeners;
 mod load;
 mod predictions;
 mod process;

@@ -51,12 +51,23 @@ impl TestServer {
     /// Serves a model store as it is.
     #[track_caller]
     pub fn start_in(folder: TempDir, store: &std::path::Path, lines: &[&str]) -> TestServer {
-        let mut text = format!(
-            "inference_address=http://127.0.0.1:0\nmanagement_address=http://127.0.0.1:0\n\
-             metrics_address=http://127.0.0.1:0\ndisable_token_authorization=true\n\
-             model_store={}\naccess_log=false\n",
-            store.display()
-        );
+        let mut text = String::new();
+        let store = format!("model_store={}", store.display());
+        // A line of the test wins over the line here.
+        for own in [
+            "inference_address=http://127.0.0.1:0",
+            "management_address=http://127.0.0.1:0",
+            "metrics_address=http://127.0.0.1:0",
+            "disable_token_authorization=true",
+            "access_log=false",
+            &store,
+        ] {
+            let key = own.split('=').next();
+            if !lines.iter().any(|line| line.split('=').next() == key) {
+                text += own;
+                text += "\n";
+            }
+        }
         for line in lines {
             text += line;
             text += "\n";
@@ -77,7 +88,9 @@ impl TestServer {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
                 let server = Server::build(config).unwrap();
-                let address = |role| server.addresses(role)[0];
+                // A Unix socket, or an API on another's listener, has no address of its own.
+                let none = SocketAddr::from(([0, 0, 0, 0], 0));
+                let address = |role| server.addresses(role).first().copied().unwrap_or(none);
                 let addresses = [Role::Inference, Role::Management, Role::Metrics].map(address);
                 let mut handle = server.handle();
                 let stopper = server.handle();
