@@ -3,13 +3,15 @@
 //! ```text
 //! middleware.rs   request id, headers, counters, access log      every request
 //!   (cors)        preflights end here
-//!     dispatch    one entry per listener, here below
-//!       route.rs  path -> route                                  PURE
-//!       body.rs   body -> RequestInput
-//!       inference.rs  management.rs  metrics.rs
-//!       response.rs   Prediction or ServeError -> answer
+//!     (auth)      requests without the key that access.rs says   PURE
+//!       dispatch    one entry per listener, here below
+//!         route.rs  path -> route                                PURE
+//!         body.rs   body -> RequestInput
+//!         inference.rs  management.rs  token.rs  metrics.rs
+//!         response.rs   Prediction, ServeError or Refusal -> answer
 //! ```
 
+mod access;
 mod body;
 mod inference;
 mod management;
@@ -18,13 +20,18 @@ mod middleware;
 mod response;
 mod route;
 mod state;
+mod token;
 
 use std::panic::AssertUnwindSafe;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
 
+pub use access::{
+    inference_access, inference_and_management_access, management_access, metrics_access,
+};
 pub use middleware::AccessLog;
+pub use response::refusal;
 pub use state::State;
 
 use crate::cors::{Listener, api_of_path};
@@ -48,7 +55,7 @@ pub async fn management(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> HttpResponse {
-    let response = finish(async { management::answer(&request, &state) }).await;
+    let response = finish(management::answer(&request, &state)).await;
     body::drain(&mut payload.into_inner()).await;
     response
 }
