@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready as poll_ready};
 use std::time::SystemTime;
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::Error;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{RequestHead, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::header::{AUTHORIZATION, HeaderValue};
-use actix_web::{Error, HttpResponse};
+use futures_util::future::LocalBoxFuture;
 use pin_project_lite::pin_project;
 
 use super::{Access, Refusal, TokenAuthorization};
@@ -25,8 +26,8 @@ pub struct TokenCheck {
     pub authorization: Option<Arc<TokenAuthorization>>,
     /// What a path of this listener needs.
     pub access: fn(&str) -> Access,
-    /// Writes the answer to a request that is not let in.
-    pub answer: fn(Refusal) -> HttpResponse,
+    /// Answers a request that is not let in, and sees to its body.
+    pub refuse: fn(Refusal, ServiceRequest) -> LocalBoxFuture<'static, ServiceResponse>,
 }
 
 /// [`TokenCheck`] in front of a service.
@@ -39,9 +40,9 @@ pin_project! {
     /// The answer of [`TokenCheckService`].
     #[project = TokenCheckProjection]
     #[must_use = "futures do nothing unless polled"]
-    pub enum TokenCheckFuture<F, B> {
+    pub enum TokenCheckFuture<F> {
         /// Not let in.
-        Refused { response: Option<ServiceResponse<EitherBody<B>>> },
+        Refused { answer: LocalBoxFuture<'static, ServiceResponse> },
         /// The inner service is at work.
         Inner { #[pin] inner: F },
     }
@@ -87,7 +88,7 @@ where
 {
     type Response = ServiceResponse<EitherBody<B>>;
     type Error = Error;
-    type Future = TokenCheckFuture<S::Future, B>;
+    type Future = TokenCheckFuture<S::Future>;
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.service.poll_ready(context)
@@ -97,8 +98,7 @@ where
         match self.check.judge(request.head()) {
             Ok(()) => TokenCheckFuture::Inner { inner: self.service.call(request) },
             Err(refusal) => {
-                let response = request.into_response((self.check.answer)(refusal));
-                TokenCheckFuture::Refused { response: Some(response.map_into_right_body()) }
+                TokenCheckFuture::Refused { answer: (self.check.refuse)(refusal, request) }
             }
         }
     }
@@ -106,20 +106,19 @@ where
 
 // === impl TokenCheckFuture ===
 
-impl<F, B> Future for TokenCheckFuture<F, B>
+impl<F, B> Future for TokenCheckFuture<F>
 where
     F: Future<Output = Result<ServiceResponse<B>, Error>>,
     B: MessageBody,
 {
-    type Output = Result<ServiceResponse<EitherBody<B, BoxBody>>, Error>;
+    type Output = Result<ServiceResponse<EitherBody<B>>, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            TokenCheckProjection::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
-                // Polled after completion: there is nothing more to say.
-                None => Poll::Pending,
-            },
+            TokenCheckProjection::Refused { answer } => {
+                let response = poll_ready!(answer.as_mut().poll(context));
+                Poll::Ready(Ok(response.map_into_right_body()))
+            }
             TokenCheckProjection::Inner { inner } => {
                 let response = poll_ready!(inner.poll(context))?;
                 Poll::Ready(Ok(response.map_into_left_body()))

@@ -24,16 +24,18 @@ mod token;
 
 use std::panic::AssertUnwindSafe;
 
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 
 pub use access::{
     inference_access, inference_and_management_access, management_access, metrics_access,
 };
 pub use middleware::AccessLog;
-pub use response::refusal;
 pub use state::State;
 
+use crate::auth::Refusal;
 use crate::cors::{Listener, api_of_path};
 use crate::error::ServeError;
 
@@ -76,6 +78,20 @@ pub async fn inference_and_management(
         Listener::Management => management(request, payload, state).await,
         Listener::Inference | Listener::Metrics => inference(request, payload, state).await,
     }
+}
+
+/// Every request without the key that it needs. The connection can be used again, as after any
+/// other error.
+pub fn refuse(
+    refusal: Refusal,
+    request: ServiceRequest,
+) -> LocalBoxFuture<'static, ServiceResponse> {
+    async move {
+        let (request, mut payload) = request.into_parts();
+        body::drain(&mut payload).await;
+        ServiceResponse::new(request, response::refusal(refusal))
+    }
+    .boxed_local()
 }
 
 /// The answer, whatever happened: an error becomes TorchServe's JSON, a panic a 500.

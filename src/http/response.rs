@@ -52,7 +52,7 @@ pub(crate) fn error(error: &ServeError) -> HttpResponse {
 
 /// The answer to a request without the key that it needs: 400 as in TorchServe, with the challenge
 /// that HTTP asks for.
-pub fn refusal(refusal: Refusal) -> HttpResponse {
+pub(super) fn refusal(refusal: Refusal) -> HttpResponse {
     let (why, header, value) = match (refusal.reason, refusal.scope) {
         (RefusalReason::InvalidKey, Scope::Api) => {
             (ServeError::invalid_api_key(), WWW_AUTHENTICATE, "Bearer")

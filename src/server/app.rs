@@ -87,7 +87,7 @@ fn tokens(role: Role, app: &AppState) -> TokenCheck {
         Role::Metrics => http::metrics_access,
         Role::InferenceAndManagement => http::inference_and_management_access,
     };
-    TokenCheck { authorization: app.state.authorization.clone(), access, answer: http::refusal }
+    TokenCheck { authorization: app.state.authorization.clone(), access, refuse: http::refuse }
 }
 
 /// The CORS layer of a listener.
