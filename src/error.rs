@@ -55,6 +55,27 @@ impl ServeError {
         ServeError::new(408, "RequestTimeoutException", "The request body did not arrive in time")
     }
 
+    /// 400 as in TorchServe (not 401): no key, a wrong or an expired one.
+    pub fn invalid_key() -> ServeError {
+        let message = "Token Authorization failed. Token either incorrect, expired, or not \
+                       provided correctly";
+        ServeError::new(400, "InvalidKeyException", message)
+    }
+
+    /// The same of `/token`, where TorchServe has another word; also for a `type` that is no key.
+    pub fn invalid_api_key() -> ServeError {
+        let message = "Token Authentication failed. Token either incorrect, expired, or not \
+                       provided correctly";
+        ServeError::new(400, "InvalidKeyException", message)
+    }
+
+    /// 429: a wrong key, and many others before it in the same second.
+    pub fn too_many_keys() -> ServeError {
+        let message =
+            "Too many wrong tokens in this second; send the right one, or try again later";
+        ServeError::new(429, "TooManyRequestsException", message)
+    }
+
     /// 500 for what should not happen; the reason is in the log only.
     pub fn internal() -> ServeError {
         ServeError::new(

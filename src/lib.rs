@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors`, `cli` |
 //! | [`cors`] | who may call us from a browser; the decision is pure | |
+//! | [`auth`] | token authorization: keys, key file, the layer that asks for them | |
 //! | [`archive`] | `.mar` files to checked files on disk | |
 //! | [`engine`] | runs models; the only room that knows libtorch | |
 //! | [`handlers`] | requests to tensors, tensors to answers; pure | `engine` |
@@ -17,7 +18,7 @@
 //! | [`registry`] | which models there are; one prediction's way through a model | the four above, `archive` |
 //! | [`metrics`] | everything that is counted | |
 //! | [`openapi`] | API descriptions; pure | |
-//! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `openapi` `metrics` |
+//! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `auth` `openapi` `metrics` |
 //! | [`server`] | assembly, start, drain | all |
 //!
 //! `tests/it/architecture.rs` keeps the last column.
@@ -38,7 +39,8 @@
 //! # One preflight
 //!
 //! `OPTIONS` with `Origin` and `Access-Control-Request-Method` is answered by [`cors::Cors`], the
-//! layer directly inside the access log: no route, no queue, no lock and no model is involved.
+//! layer directly inside the access log: no token, no route, no queue, no lock and no model is
+//! involved. Every other request goes on through [`auth::TokenCheck`] to its route.
 #![cfg_attr(
     feature = "torch",
     doc = r#"
@@ -59,6 +61,7 @@ Server::build(config)?.run().await?;
 )]
 
 pub mod archive;
+pub mod auth;
 pub mod batching;
 pub mod cli;
 pub mod commands;

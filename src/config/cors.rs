@@ -8,7 +8,6 @@ use std::net::IpAddr;
 
 use super::address::ListenAddress;
 use super::error::{ConfigError, Note};
-use super::keys::{self, Stance};
 use super::source::{Environment, Setting};
 use super::{Config, LoadModels};
 use crate::cors::{
@@ -72,7 +71,7 @@ fn error(problem: &Diagnostic) -> ConfigError {
 /// What warnings depend on besides the settings.
 fn facts(config: &Config) -> ListenerFacts {
     ListenerFacts {
-        token_auth: asks_tokens(config),
+        token_auth: !config.disable_token_authorization,
         inference: scope(&config.inference),
         management: scope(&config.management),
         metrics: scope(&config.metrics),
@@ -82,14 +81,6 @@ fn facts(config: &Config) -> ListenerFacts {
         },
         models_load_later: true,
     }
-}
-
-/// Whether clients must show a token: not as long as the table says that there is no such check,
-/// whatever the operator asked for.
-fn asks_tokens(config: &Config) -> bool {
-    let key = keys::find("disable_token_authorization");
-    let available = key.is_some_and(|key| key.stance == Stance::Supported);
-    available && !config.disable_token_authorization
 }
 
 /// From where an address can be reached, as far as its text tells.
@@ -169,6 +160,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::address::Role;
+    use super::super::keys;
     use super::*;
 
     fn in_file(line: usize, key: &str, value: &str) -> Setting {
@@ -251,8 +243,10 @@ mod tests {
     }
 
     #[test]
-    fn warnings_know_that_there_is_no_token_check_in_this_version() {
-        let config = Config { disable_token_authorization: false, ..Config::default() };
-        assert!(!facts(&config).token_auth);
+    fn warnings_know_whether_clients_need_a_token() {
+        for disabled in [false, true] {
+            let config = Config { disable_token_authorization: disabled, ..Config::default() };
+            assert_eq!(facts(&config).token_auth, !disabled);
+        }
     }
 }

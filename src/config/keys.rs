@@ -70,14 +70,11 @@ pub enum Stance {
     NotApplicable(&'static str),
     /// Not in this version, for this reason: a warning when the key differs from its default.
     NotYet(&'static str),
-    /// Only this value works in this version: a warning whenever another one is in force, the
-    /// default included.
-    Only(&'static str, &'static str),
 }
 
 use EnvName::{Always, Gated, Named, None as NoEnv, Ts};
 use Kind::{Address, Bool, Bytes, Choice, Decimal, Int, Json, Path, Seconds, Text};
-use Stance::{NotApplicable, NotYet, Only, Supported};
+use Stance::{NotApplicable, NotYet, Supported};
 
 /// Longest timeout: a year in seconds.
 const YEAR: u64 = 365 * 24 * 3600;
@@ -90,7 +87,6 @@ const LONG: u64 = i64::MAX as u64;
 // Reasons that several keys share.
 const TLS: &str = "TLS is not available in this version; put a TLS proxy in front";
 const GRPC: &str = "gRPC is not available in this version; only REST listeners are started";
-const TOKENS: &str = "token authorization is not available in this version";
 const SYSTEM_METRICS: &str = "system metrics are not collected in this version";
 const DOWNLOADS: &str =
     "models are loaded from model_store only in this version, nothing is downloaded";
@@ -134,8 +130,8 @@ pub const TORCHSERVE: &[Key] = &[
     key("allowed_urls", Gated("use_env_allowed_urls"), Text, "file://.*|http(s)?://.*", NotYet(DOWNLOADS)),
     key("use_env_allowed_urls", NoEnv, Bool, "false", NotYet(DOWNLOADS)),
     key("enable_model_api", Ts, Bool, "false", Supported),
-    key("disable_token_authorization", Ts, Bool, "false", Only("true", "token authorization is not available in this version, so every client that reaches a listener may use it; set disable_token_authorization=true (or pass --disable-token-auth) to say that this is meant")),
-    key("token_expiration_min", Named("TS_TOKEN_EXPIRATION_TIME_MIN"), Decimal, "60", NotYet(TOKENS)),
+    key("disable_token_authorization", Ts, Bool, "false", Supported),
+    key("token_expiration_min", Named("TS_TOKEN_EXPIRATION_TIME_MIN"), Decimal, "60", Supported),
     key("cors_allowed_origin", Ts, Text, "", Supported),
     key("cors_allowed_methods", Ts, Text, "", Supported),
     key("cors_allowed_headers", Ts, Text, "", Supported),
@@ -286,7 +282,7 @@ mod tests {
     #[test]
     fn every_stance_but_supported_gives_a_reason() {
         for key in all() {
-            if let NotApplicable(reason) | NotYet(reason) | Only(_, reason) = key.stance {
+            if let NotApplicable(reason) | NotYet(reason) = key.stance {
                 assert!(reason.len() > 10 && !reason.ends_with('.'), "{}", key.name);
             }
         }

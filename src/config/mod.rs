@@ -99,6 +99,10 @@ pub struct Config {
     pub enable_model_api: bool,
     /// Whether the operator said that clients need no token.
     pub disable_token_authorization: bool,
+    /// How long a management or inference key is good (`token_expiration_min`).
+    pub token_expiration: Duration,
+    /// Where clients find their keys: `key_file.json` in the working directory.
+    pub key_file: PathBuf,
     /// Limits on unpacking an archive.
     pub archive_limits: ArchiveLimits,
     /// Where archives are unpacked.
@@ -146,6 +150,13 @@ pub struct ArchiveLimits {
     pub max_ratio: u64,
 }
 
+/// TorchServe's name, in the working directory.
+const KEY_FILE: &str = "key_file.json";
+/// What is less than that rounds to nothing.
+const MIN_TOKEN_EXPIRATION: Duration = Duration::from_millis(1);
+/// A hundred years: long enough for "never", and the key file can name the day.
+const MAX_TOKEN_EXPIRATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 // === impl Config ===
 
 impl Default for Config {
@@ -178,6 +189,7 @@ impl Config {
         config.read_models(&typed, &mut found);
         config.check_addresses(&mut found);
         config.check_workers(&mut found);
+        config.check_token_expiration(&mut found);
         config.check_model_store(&mut found);
         config.temp_dir = source::temp_dir(environment);
         config.log_location =
@@ -237,6 +249,8 @@ impl Config {
             limit_max_image_pixels: typed.bool("limit_max_image_pixels"),
             enable_model_api: typed.bool("enable_model_api"),
             disable_token_authorization: typed.bool("disable_token_authorization"),
+            token_expiration: minutes(typed.decimal("token_expiration_min")),
+            key_file: PathBuf::from(KEY_FILE),
             archive_limits: ArchiveLimits {
                 max_size: typed.number("archive_max_size").unwrap_or(0),
                 max_entries: typed.number("archive_max_entries").unwrap_or(0),
@@ -321,6 +335,17 @@ impl Config {
         }
     }
 
+    /// 0 is not "never": every key would be expired when it is made.
+    fn check_token_expiration(&self, found: &mut Gathered) {
+        if let Some(setting) = found.settings.get("token_expiration_min")
+            && !(MIN_TOKEN_EXPIRATION..=MAX_TOKEN_EXPIRATION).contains(&self.token_expiration)
+        {
+            let most = MAX_TOKEN_EXPIRATION.as_secs() / 60;
+            let expected = format!("minutes, more than 0 and at most {most}");
+            found.errors.push(setting.wrong(&expected));
+        }
+    }
+
     /// A server without a folder of models can serve nothing: TorchServe refuses to start, so do we.
     fn check_model_store(&self, found: &mut Gathered) {
         let fix =
@@ -342,6 +367,11 @@ impl Config {
             found.errors.push(setting.error(format!("{shown} is not a directory; {fix}")));
         }
     }
+}
+
+/// Minutes as TorchServe has them, with a fraction; too many for a duration become the longest one.
+fn minutes(minutes: f64) -> Duration {
+    Duration::try_from_secs_f64(minutes * 60.0).unwrap_or(Duration::MAX)
 }
 
 /// An error about an address, at the place where it was set.

@@ -10,7 +10,7 @@ use super::parse;
 use super::source::Setting;
 use super::typed::Typed;
 
-/// The notes on every key that is set, and on those whose default says more than this version does.
+/// The notes on every key that is set.
 pub(super) fn notes(settings: &BTreeMap<String, Setting>, typed: &Typed) -> Vec<Note> {
     let mut notes: Vec<Note> =
         keys::all().filter_map(|key| note(key, settings.get(key.name), typed)).collect();
@@ -30,10 +30,6 @@ pub(super) fn notes(settings: &BTreeMap<String, Setting>, typed: &Typed) -> Vec<
 fn note(key: &Key, setting: Option<&Setting>, typed: &Typed) -> Option<Note> {
     let value = typed.get(key.name)?;
     match (key.stance, setting) {
-        (Stance::Only(works, reason), _) if key.kind.parse(works).as_ref() != Ok(value) => {
-            let place = setting.map(|setting| format!("{}: ", setting.origin)).unwrap_or_default();
-            Some(Note::warning(format!("{place}{}: {reason}", key.name)))
-        }
         (Stance::NotApplicable(reason), Some(setting)) => {
             let Setting { origin, key, .. } = setting;
             Some(Note::notice(format!("{origin}: {key}: has no effect: {reason}")))

@@ -94,7 +94,8 @@ fn every_supported_key_reaches_its_field() {
          batch_policy=fill\nnumber_of_gpu=0\nmax_request_size=14\nmax_response_size=15 MiB\n\
          decode_input_request=false\ndefault_service_handler=image_classifier\n\
          limit_max_image_pixels=false\nenable_model_api=true\narchive_max_size=1GiB\n\
-         archive_max_entries=16\narchive_max_ratio=17\nlog_format=json\naccess_log=false\n",
+         archive_max_entries=16\narchive_max_ratio=17\nlog_format=json\naccess_log=false\n\
+         token_expiration_min=1.5\n",
     )
     .env("TEMP", "/scratch")
     .env("LOG_LOCATION", "/logs");
@@ -130,6 +131,8 @@ fn every_supported_key_reaches_its_field() {
         limit_max_image_pixels: false,
         enable_model_api: true,
         disable_token_authorization: true,
+        token_expiration: Duration::from_secs(90),
+        key_file: "key_file.json".into(),
         archive_limits: ArchiveLimits { max_size: 1 << 30, max_entries: 16, max_ratio: 17 },
         temp_dir: "/scratch".into(),
         log_format: LogFormat::Json,
@@ -375,15 +378,30 @@ fn notes_say_what_has_no_effect_and_why() {
 }
 
 #[test]
-fn a_server_without_tokens_says_so_until_the_operator_does() {
+fn tokens_are_asked_for_unless_the_operator_says_otherwise() {
     for text in ["", "disable_token_authorization=false"] {
         let mut scene = Scene::new(text);
         scene.overrides.disable_token_auth = false;
-        let [(level, note)] = scene.notes().try_into().unwrap();
-        assert_eq!(level, Level::Warning);
-        assert!(note.contains("every client that reaches a listener may use it"), "{note}");
+        assert_eq!(scene.notes(), []);
+        let config = scene.load().unwrap();
+        assert!(!config.disable_token_authorization);
+        assert_eq!(config.token_expiration, Duration::from_secs(3600));
+        assert_eq!(config.key_file, Path::new("key_file.json"));
     }
     assert_eq!(Scene::new("").notes(), []);
+}
+
+#[test]
+fn a_token_lives_for_minutes_and_fractions_of_them_but_for_some_time() {
+    let read = |minutes: &str| Scene::new(&format!("token_expiration_min={minutes}")).load();
+    assert_eq!(read("0.25").unwrap().token_expiration, Duration::from_secs(15));
+    assert_eq!(read("52560000").unwrap().token_expiration.as_secs(), 100 * 365 * 24 * 3600);
+    for minutes in ["0", "0.0000001", "52560001", "1e300"] {
+        let said = read(minutes).unwrap_err().to_string();
+        let expected =
+            format!("got \"{minutes}\", expected minutes, more than 0 and at most 52560000");
+        assert!(said.contains(&expected), "{said}");
+    }
 }
 
 #[test]

@@ -134,6 +134,13 @@ impl Typed {
         Duration::from_secs(self.number(name).unwrap_or(0))
     }
 
+    pub(super) fn decimal(&self, name: &str) -> f64 {
+        match self.get(name) {
+            Some(Value::Decimal(number)) => *number,
+            _ => 0.0,
+        }
+    }
+
     pub(super) fn choice(&self, name: &str) -> &'static str {
         match self.get(name) {
             Some(Value::Choice(word)) => word,

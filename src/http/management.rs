@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `/models` | GET | the registered models, by name, in pages |
 //! | `/models/{model}[/{version}]` | GET | settings and workers; `all` for every version |
+//! | `/token` | any | replaces a key; see `token.rs` |
 //! | `/` | OPTIONS | this listener's API description; any other method 405 |
 //! | `/api-description` | any | the same, TorchServe's older spelling |
 //!
@@ -21,6 +22,7 @@ use time::macros::format_description;
 use super::response;
 use super::route::ManagementRoute;
 use super::state::State;
+use super::token;
 use crate::batching::WorkerStatus;
 use crate::error::ServeError;
 use crate::openapi;
@@ -96,13 +98,17 @@ struct JobQueueStatus {
 }
 
 /// Answers one request.
-pub(super) fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, ServeError> {
+pub(super) async fn answer(
+    request: &HttpRequest,
+    state: &State,
+) -> Result<HttpResponse, ServeError> {
     let (get, options) = (request.method() == Method::GET, request.method() == Method::OPTIONS);
     match ManagementRoute::of(request.path()) {
         ManagementRoute::Root if !options => Err(ServeError::method_not_allowed()),
         ManagementRoute::Root | ManagementRoute::ApiDescription => {
             Ok(response::json(StatusCode::OK, &openapi::management()))
         }
+        ManagementRoute::Token => token::renew(request, state).await,
         ManagementRoute::Models if get || request.method() == Method::HEAD => {
             Ok(list(request, state))
         }

@@ -3,13 +3,15 @@
 //! ```text
 //! middleware.rs   request id, headers, counters, access log      every request
 //!   (cors)        preflights end here
-//!     dispatch    one entry per listener, here below
-//!       route.rs  path -> route                                  PURE
-//!       body.rs   body -> RequestInput
-//!       inference.rs  management.rs  metrics.rs
-//!       response.rs   Prediction or ServeError -> answer
+//!     (auth)      requests without the key that access.rs says   PURE
+//!       dispatch    one entry per listener, here below
+//!         route.rs  path -> route                                PURE
+//!         body.rs   body -> RequestInput
+//!         inference.rs  management.rs  token.rs  metrics.rs
+//!         response.rs   Prediction, ServeError or Refusal -> answer
 //! ```
 
+mod access;
 mod body;
 mod inference;
 mod management;
@@ -18,15 +20,22 @@ mod middleware;
 mod response;
 mod route;
 mod state;
+mod token;
 
 use std::panic::AssertUnwindSafe;
 
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 
+pub use access::{
+    inference_access, inference_and_management_access, management_access, metrics_access,
+};
 pub use middleware::AccessLog;
 pub use state::State;
 
+use crate::auth::Refusal;
 use crate::cors::{Listener, api_of_path};
 use crate::error::ServeError;
 
@@ -48,7 +57,7 @@ pub async fn management(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> HttpResponse {
-    let response = finish(async { management::answer(&request, &state) }).await;
+    let response = finish(management::answer(&request, &state)).await;
     body::drain(&mut payload.into_inner()).await;
     response
 }
@@ -69,6 +78,20 @@ pub async fn inference_and_management(
         Listener::Management => management(request, payload, state).await,
         Listener::Inference | Listener::Metrics => inference(request, payload, state).await,
     }
+}
+
+/// Every request without the key that it needs. The connection can be used again, as after any
+/// other error.
+pub fn refuse(
+    refusal: Refusal,
+    request: ServiceRequest,
+) -> LocalBoxFuture<'static, ServiceResponse> {
+    async move {
+        let (request, mut payload) = request.into_parts();
+        body::drain(&mut payload).await;
+        ServiceResponse::new(request, response::refusal(refusal))
+    }
+    .boxed_local()
 }
 
 /// The answer, whatever happened: an error becomes TorchServe's JSON, a panic a 500.

@@ -5,9 +5,10 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
+use crate::auth::{Refusal, RefusalReason, Scope};
 use crate::error::ServeError;
 use crate::handlers::Prediction;
 
@@ -47,4 +48,21 @@ pub(crate) fn error(error: &ServeError) -> HttpResponse {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = ErrorBody { code: status.as_u16(), kind: error.kind, message: &error.message };
     json(status, &body)
+}
+
+/// The answer to a request without the key that it needs: 400 as in TorchServe, with the challenge
+/// that HTTP asks for.
+pub(super) fn refusal(refusal: Refusal) -> HttpResponse {
+    let (why, header, value) = match (refusal.reason, refusal.scope) {
+        (RefusalReason::InvalidKey, Scope::Api) => {
+            (ServeError::invalid_api_key(), WWW_AUTHENTICATE, "Bearer")
+        }
+        (RefusalReason::InvalidKey, Scope::Inference | Scope::Management) => {
+            (ServeError::invalid_key(), WWW_AUTHENTICATE, "Bearer")
+        }
+        (RefusalReason::TooManyFailures, _) => (ServeError::too_many_keys(), RETRY_AFTER, "1"),
+    };
+    let mut response = error(&why);
+    response.headers_mut().insert(header, HeaderValue::from_static(value));
+    response
 }

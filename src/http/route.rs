@@ -34,6 +34,8 @@ pub(super) enum ManagementRoute {
     Root,
     /// `/api-description`.
     ApiDescription,
+    /// `/token`: replaces a key.
+    Token,
     /// `/models`.
     Models,
     /// `/models/{model}[/{version}]`; `all` is a version here.
@@ -78,7 +80,8 @@ impl ManagementRoute {
         let words: Vec<&str> = segments(&decoded).collect();
         match words.as_slice() {
             [] => ManagementRoute::Root,
-            ["api-description"] => ManagementRoute::ApiDescription,
+            ["api-description", ..] => ManagementRoute::ApiDescription,
+            ["token"] => ManagementRoute::Token,
             ["models"] => ManagementRoute::Models,
             ["models", model] if !model.is_empty() => {
                 ManagementRoute::Model { model: (*model).to_owned(), version: None }
@@ -135,6 +138,8 @@ mod tests {
             version: version.map(str::to_owned),
         };
         let table = [
+            ("/token", ManagementRoute::Token),
+            ("/token/x", ManagementRoute::None),
             ("/models", ManagementRoute::Models),
             ("/models/", ManagementRoute::Models),
             ("/models/digits", model("digits", None)),

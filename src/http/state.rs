@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::TokenAuthorization;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 
@@ -14,4 +15,6 @@ pub struct State {
     pub metrics: Metrics,
     /// `max_request_size`, in bytes.
     pub max_request_size: usize,
+    /// The keys; none when token authorization is off.
+    pub authorization: Option<Arc<TokenAuthorization>>,
 }

@@ -6,6 +6,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::{App, Error, web};
 
+use crate::auth::TokenCheck;
 use crate::cors::{Cors, CorsObserver};
 use crate::http::{self, AccessLog, State};
 
@@ -50,8 +51,8 @@ impl Role {
 
 /// The application of one listener.
 ///
-/// The order of the layers, outermost first: request id, access log and counters; CORS; routes. In
-/// actix the last `wrap` is the outermost.
+/// The order of the layers, outermost first: request id, access log and counters; CORS; tokens;
+/// routes. In actix the last `wrap` is the outermost.
 pub fn create_app(
     role: Role,
     app: &AppState,
@@ -73,8 +74,20 @@ pub fn create_app(
     App::new()
         .app_data(web::Data::new(app.state.clone()))
         .default_service(routes)
+        .wrap(tokens(role, app))
         .wrap(cors(role, app))
         .wrap(AccessLog::new(role.as_str(), &app.state.metrics, app.access_log))
+}
+
+/// The layer that asks for tokens; it lets everything pass when token authorization is off.
+fn tokens(role: Role, app: &AppState) -> TokenCheck {
+    let access = match role {
+        Role::Inference => http::inference_access,
+        Role::Management => http::management_access,
+        Role::Metrics => http::metrics_access,
+        Role::InferenceAndManagement => http::inference_and_management_access,
+    };
+    TokenCheck { authorization: app.state.authorization.clone(), access, refuse: http::refuse }
 }
 
 /// The CORS layer of a listener.

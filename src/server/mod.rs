@@ -18,6 +18,7 @@ pub use app::{AppState, Role, create_app};
 pub use listeners::ListenError;
 pub use startup::{StartError, Summary};
 
+use crate::auth::PublishedKeys;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::handlers::Catalog;
@@ -28,6 +29,8 @@ use unpack_dir::UnpackDir;
 /// An inference server whose addresses are open.
 pub struct Server {
     listeners: Vec<Listener>,
+    /// None when clients need no token.
+    keys: Option<PublishedKeys>,
     registry: Arc<Registry>,
     load: Vec<LoadRequest>,
     unpack_dir: UnpackDir,
@@ -70,7 +73,8 @@ impl Server {
     /// Opens the addresses of `config`. Call it in a tokio runtime.
     ///
     /// # Errors
-    /// [`StartError`]: an address is taken, a GPU was asked for that is not there.
+    /// [`StartError`]: an address is taken, a GPU was asked for that is not there, the key file
+    /// cannot be written.
     pub fn build(config: Config) -> Result<Server, StartError> {
         Server::build_with(config, Parts::default())
     }

@@ -20,8 +20,8 @@ const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the server to its end.
 pub(super) async fn serve(server: Server) -> std::io::Result<()> {
-    let Server { listeners, registry, load, unpack_dir, phase, stop } = server;
-    let summary = Summary::of(&listeners);
+    let Server { listeners, keys, registry, load, unpack_dir, phase, stop } = server;
+    let summary = Summary::of(&listeners, keys.as_ref());
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
     let serving = tokio::spawn(try_join_all(listeners.into_iter().map(|each| each.server)));
 
@@ -52,6 +52,8 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     let closing = tokio::task::spawn_blocking(move || registry.close(WORKERS_TIMEOUT));
     closing.await.map_err(std::io::Error::other)?;
     drop(unpack_dir);
+    // The keys opened this server; with it they go.
+    drop(keys);
     phase.send_replace(Phase::Stopped);
     tracing::info!("Torchfront has stopped.");
     ended

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 
@@ -10,6 +11,7 @@ use super::listeners::{self, ListenError, Listener};
 use super::unpack_dir::UnpackDir;
 use super::{AppState, Parts, Phase, Server, shutdown};
 use crate::archive::{self, ArchiveLimits};
+use crate::auth::{KeyFileError, NoRandomness, PublishedKeys, TokenAuthorization};
 use crate::batching::Filling;
 use crate::config::{BatchPolicy, Config, LoadModels, ModelEntry};
 use crate::cors::Unobserved;
@@ -40,6 +42,12 @@ pub enum StartError {
         /// The system's reason.
         reason: std::io::Error,
     },
+    /// The keys cannot be handed out.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// No keys can be made.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// Built without libtorch, and no engine was given.
     #[error("this build has no libtorch: build with the feature `torch`, or give an engine")]
     NoEngine,
@@ -48,9 +56,11 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Where the listeners are, for the operator.
+/// Where the listeners and the keys are, for the operator.
 pub struct Summary {
     listeners: Vec<(&'static str, String)>,
+    /// The path of the key file; none when clients need no token.
+    key_file: Option<String>,
 }
 
 /// Opens the addresses.
@@ -78,19 +88,28 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
     };
     let registry = Arc::new(Registry::new(loader, entries(&config)));
     let load = load_requests(&config)?;
+    let authorization = match config.disable_token_authorization {
+        true => None,
+        false => Some(TokenAuthorization::new(config.token_expiration, SystemTime::now())?),
+    };
     let app = AppState {
         state: State {
             registry: Arc::clone(&registry),
             metrics,
             max_request_size: config.max_request_size,
+            authorization: authorization.clone(),
         },
         policies: config.policies.clone(),
         observer: Arc::new(Unobserved),
         access_log: config.access_log,
     };
     let listeners = listeners::open(&config, &app, shutdown::DRAIN_TIMEOUT)?;
+    // Once the addresses are ours: a second server that is started in the same folder by mistake
+    // ends before it overwrites the keys of the first.
+    let keys = authorization.map(|keys| keys.publish(&config.key_file)).transpose()?;
     Ok(Server {
         listeners,
+        keys,
         registry,
         load,
         unpack_dir,
@@ -187,10 +206,11 @@ fn load_requests(config: &Config) -> Result<Vec<LoadRequest>, StartError> {
 // === impl Summary ===
 
 impl Summary {
-    /// Where the listeners are.
-    pub(super) fn of(listeners: &[Listener]) -> Summary {
+    /// Where the listeners and the keys are.
+    pub(super) fn of(listeners: &[Listener], keys: Option<&PublishedKeys>) -> Summary {
         let listeners = listeners.iter().map(|each| (each.role.as_str(), each.shown.clone()));
-        Summary { listeners: listeners.collect() }
+        let key_file = keys.map(|keys| keys.path().to_owned());
+        Summary { listeners: listeners.collect(), key_file }
     }
 
     /// One line a listener and a model. The last line is the one that TorchServe's harnesses wait
@@ -199,14 +219,21 @@ impl Summary {
         for (role, address) in &self.listeners {
             tracing::info!("{role} API on {address}");
         }
+        if let Some(path) = &self.key_file {
+            tracing::info!(
+                "clients need the keys in {path}, which only this user can read; to serve without \
+                 keys set disable_token_authorization=true or pass --disable-token-auth"
+            );
+        }
         let models = registry.list();
         if models.is_empty() {
             tracing::info!("no model is loaded; load_models or --models name what to load");
         }
         let inference = self.listeners.first().map(|(_, address)| address.as_str());
+        let header = self.key_file.as_ref().map_or("", |_| "-H 'Authorization: Bearer KEY' ");
         for model in &models {
             let address = inference.unwrap_or_default();
-            tracing::info!("try: curl -T FILE {address}/predictions/{}", model.name);
+            tracing::info!("try: curl -T FILE {header}{address}/predictions/{}", model.name);
         }
         tracing::info!("Model server started.");
     }

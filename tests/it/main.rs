@@ -4,6 +4,7 @@
 
 mod architecture;
 mod archives;
+mod auth;
 mod cors;
 mod goldens;
 mod listeners;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::support::{checkout, request};
 
-fn command(folder: &Path, properties: &str) -> Command {
+pub fn command(folder: &Path, properties: &str) -> Command {
     let file = folder.join("config.properties");
     fs::write(&file, properties).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_torchfront"));
@@ -18,7 +18,7 @@ fn command(folder: &Path, properties: &str) -> Command {
     command
 }
 
-fn properties(lines: &str) -> String {
+pub fn properties(lines: &str) -> String {
     let store = checkout("tests/goldens/archives");
     format!(
         "inference_address=http://127.0.0.1:0\nmanagement_address=http://127.0.0.1:0\n\
@@ -28,13 +28,13 @@ fn properties(lines: &str) -> String {
     )
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Starts the server and reads its log up to the line that says that it serves.
 #[expect(clippy::zombie_processes, reason = "the caller waits for the child")]
-fn start(command: &mut Command) -> (Child, SocketAddr, BufReader<std::process::ChildStdout>) {
+pub fn start(command: &mut Command) -> (Child, SocketAddr, BufReader<std::process::ChildStdout>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stdout.take().unwrap());
     let (mut line, mut inference) = (String::new(), None);
@@ -50,7 +50,7 @@ fn start(command: &mut Command) -> (Child, SocketAddr, BufReader<std::process::C
     }
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }

@@ -77,8 +77,10 @@ impl TestServer {
         let overrides = Overrides { ts_config: Some(file), ..Overrides::default() };
         let mut environment = std::collections::BTreeMap::new();
         environment.insert("TEMP".to_owned(), folder.path().join("temp").display().to_string());
-        let config =
+        let mut config =
             Config::load(&overrides, &environment).unwrap_or_else(|errors| panic!("{errors}"));
+        // The tests of one process share a working directory.
+        config.key_file = folder.path().join("key_file.json");
         TestServer::run(folder, config)
     }
 

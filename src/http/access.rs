@@ -1,0 +1,146 @@
+//! Which key a path needs. PURE.
+//!
+//! By route, as the router reads the path: decoded once, split on `/`, never searched for a word. A
+//! path that is not named here needs the key of its API, so that a route that is added later is
+//! closed until it is opened here, and only who has a key learns which paths there are.
+//!
+//! Open, as in TorchServe: the API description of a listener (`/`, `/api-description`). Open here
+//! and not there: `/ping` and the other health routes, which load balancers and orchestrators ask
+//! without a key. The description of a model (`OPTIONS /predictions/{model}`) tells that the model
+//! is there: it needs the key, as in TorchServe.
+
+use crate::auth::{Access, Scope};
+use crate::cors::{Listener, api_of_path, decode_path, segments};
+
+/// Paths of the inference listener.
+pub fn inference_access(path: &str) -> Access {
+    let decoded = decode_path(path);
+    let mut segments = segments(&decoded);
+    match [segments.next(), segments.next(), segments.next(), segments.next()] {
+        [None | Some("ping" | "api-description"), ..]
+        | [Some("v2"), Some("health"), Some("live" | "ready"), None] => Access::Open,
+        _ => Access::Key(Scope::Inference),
+    }
+}
+
+/// Paths of the management listener.
+pub fn management_access(path: &str) -> Access {
+    let decoded = decode_path(path);
+    let mut segments = segments(&decoded);
+    match [segments.next(), segments.next()] {
+        [None | Some("api-description"), _] => Access::Open,
+        [Some("token"), None] => Access::Key(Scope::Api),
+        _ => Access::Key(Scope::Management),
+    }
+}
+
+/// Paths of a listener that serves inference and management: each API keeps its key.
+pub fn inference_and_management_access(path: &str) -> Access {
+    match api_of_path(path) {
+        Listener::Management => management_access(path),
+        Listener::Inference | Listener::Metrics => inference_access(path),
+    }
+}
+
+/// Paths of the metrics listener: never checked, as in TorchServe.
+pub fn metrics_access(_: &str) -> Access {
+    Access::Open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::route::{InferenceRoute, ManagementRoute};
+
+    const OPEN: Access = Access::Open;
+    const INFERENCE: Access = Access::Key(Scope::Inference);
+    const MANAGEMENT: Access = Access::Key(Scope::Management);
+    const API: Access = Access::Key(Scope::Api);
+
+    #[test]
+    fn health_and_descriptions_of_the_inference_listener_are_open_and_nothing_else() {
+        for (path, access) in [
+            ("/", OPEN),
+            ("/api-description", OPEN),
+            ("/ping", OPEN),
+            ("/ping/", OPEN),
+            ("/%70ing", OPEN),
+            ("/v2/health/live", OPEN),
+            ("/v2/health/ready", OPEN),
+            ("/v2/health", INFERENCE),
+            ("/v2/health/other", INFERENCE),
+            ("/v2/health/live/x", INFERENCE),
+            ("/v2", INFERENCE),
+            ("/predictions/ping", INFERENCE),
+            ("/predictions/mlp", INFERENCE),
+            ("/Ping", INFERENCE),
+            ("//ping", INFERENCE),
+            ("/x/../ping", INFERENCE),
+            ("/ping;x", INFERENCE),
+            ("/nothing", INFERENCE),
+            ("*", INFERENCE),
+            ("/token", INFERENCE),
+        ] {
+            assert_eq!(inference_access(path), access, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_token_path_is_the_route_and_not_a_word_in_the_path() {
+        for (path, access) in [
+            ("/", OPEN),
+            ("/api-description", OPEN),
+            ("/token", API),
+            ("/token/", API),
+            ("/%74oken", API),
+            ("/token/x", MANAGEMENT),
+            ("/models/token-classifier", MANAGEMENT),
+            ("/models/token", MANAGEMENT),
+            ("/models", MANAGEMENT),
+            ("//models", MANAGEMENT),
+            ("/%6dodels", MANAGEMENT),
+            ("/ping", MANAGEMENT),
+            ("/nothing", MANAGEMENT),
+        ] {
+            assert_eq!(management_access(path), access, "{path}");
+        }
+    }
+
+    #[test]
+    fn b33_on_a_shared_listener_each_api_keeps_its_key() {
+        for (path, access) in [
+            ("/", OPEN),
+            ("/ping", OPEN),
+            ("/predictions/mlp", INFERENCE),
+            ("/models", MANAGEMENT),
+            ("/models/mlp", MANAGEMENT),
+            ("/models/mlp/invoke", INFERENCE),
+            ("/token", API),
+            ("/metrics", INFERENCE),
+            ("/nothing", INFERENCE),
+        ] {
+            assert_eq!(inference_and_management_access(path), access, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_never_a_route_that_touches_a_model() {
+        for first in ["", "ping", "api-description", "token", "models", "predictions", "v2", "v1"] {
+            for rest in
+                ["", "/", "/a", "/a/b", "/a/b/c", "/health/live", "/models/a", "%2Fa", "//a"]
+            {
+                let path = format!("/{first}{rest}");
+                let inference = InferenceRoute::of(&path);
+                if matches!(inference, InferenceRoute::Predictions { .. }) {
+                    assert_eq!(inference_access(&path), INFERENCE, "{path}");
+                }
+                let management = match ManagementRoute::of(&path) {
+                    ManagementRoute::Root | ManagementRoute::ApiDescription => OPEN,
+                    ManagementRoute::Token => API,
+                    _ => MANAGEMENT,
+                };
+                assert_eq!(management_access(&path), management, "{path}");
+            }
+        }
+    }
+}
