@@ -20,6 +20,7 @@ import { freePort, NotAvailable, Torchfront } from './torchfront.js';
 /** Log lines shown with a failure. */
 const SHOWN = 12;
 const SCENARIO_LIMIT_MS = 45_000;
+const CLOSE_LIMIT_MS = 5_000;
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 
 const { values: options } = parseArgs({
@@ -70,15 +71,14 @@ async function startServer(name, world) {
   return Torchfront.start(world.binary, world.store, POLICIES[name](origins, ports, world.certificate));
 }
 
-async function runScenario(scenario, world, server) {
-  const { browser, browserName, consolePort, pages } = world;
-  const scene = new Scene({ browser, browserName, consolePort, server, ...pages });
+async function runScenario(scenario, scene, { browserName }, server) {
   const name = `${browserName} ${scenario.id}`;
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error('took too long')), SCENARIO_LIMIT_MS);
   });
   const started = Date.now();
+  scene.begin();
   try {
     await Promise.race([scenario.run(scene), late]);
     counts.passed += 1;
@@ -92,7 +92,6 @@ async function runScenario(scenario, world, server) {
     if (scene.console.length) console.log(indent(['the console had:', ...scene.console].join('\n')));
   } finally {
     clearTimeout(timer);
-    await Promise.race([scene.close(), new Promise((resolve) => setTimeout(resolve, 5_000).unref())]).catch(() => {});
   }
 }
 
@@ -100,6 +99,8 @@ function skipped(name, reason) {
   counts.skipped += 1;
   console.log(`skip  ${name}: ${reason}`);
 }
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref());
 
 const indent = (text) => text.replaceAll(/^/gm, '      ');
 
@@ -135,9 +136,19 @@ async function runPolicy(policy, scenarios, world) {
     }
     return;
   }
+  const { browser, browserName, consolePort, pages } = world;
+  const scene = () => new Scene({ browser, browserName, consolePort, server, ...pages });
+  const closing = [];
+  let next = scene();
   try {
-    for (const scenario of scenarios) await runScenario(scenario, world, server);
+    for (const [at, scenario] of scenarios.entries()) {
+      const now = next;
+      if (at + 1 < scenarios.length) next = scene();
+      await runScenario(scenario, now, world, server);
+      closing.push(now.close().catch(() => {}));
+    }
   } finally {
+    await Promise.race([Promise.all(closing), pause(CLOSE_LIMIT_MS)]);
     await server.stop();
   }
 }

@@ -2,9 +2,10 @@
 // talks to, and what that server logged since the scenario began. Made by run.js for each scenario
 // and browser, and closed after it.
 //
-// A context of its own means no cookie, no cached preflight and no worker of another scenario.
+// A context of its own means no cookie, no cached preflight and no worker of another scenario. It is
+// made while the scenario before still runs, because browsers take their time for it.
 import assert from 'node:assert/strict';
-import { EventEmitter, once } from 'node:events';
+import { once } from 'node:events';
 import net from 'node:net';
 import { CALL_IN_PAGE, WORKER_SOURCE } from './pages.js';
 import { readFirefoxConsole } from './firefox_console.js';
@@ -17,13 +18,20 @@ export class Skip extends Error {}
 
 export class Scene {
   constructor({ browser, browserName, consolePort, server, origins, ports }) {
-    Object.assign(this, { browser, browserName, consolePort, server, origins, ports });
-    this.from = server.log.length;
+    Object.assign(this, { browserName, consolePort, server, origins, ports });
     this.console = [];
-    this.consoleEvents = new EventEmitter();
     this.closers = [];
     this.api = server.api;
     this.management = server.management;
+    this.context = browser.createBrowserContext();
+    this.blank = this.context.then((context) => context.newPage());
+    // Waited for in `page`; an error is thrown there.
+    this.blank.catch(() => {});
+  }
+
+  /** The scenario's turn: what the server logs from now on is its own. */
+  begin() {
+    this.from = this.server.log.length;
   }
 
   get isChromium() {
@@ -36,12 +44,9 @@ export class Scene {
 
   /** A page of an origin (its key in pages.js) or of a full URL. */
   async page(origin = 'app') {
-    this.context ??= await this.browser.createBrowserContext();
-    const page = await this.context.newPage();
-    page.on('console', (message) => {
-      this.console.push(message.text());
-      this.consoleEvents.emit('message');
-    });
+    const page = await (this.blank ?? (await this.context).newPage());
+    this.blank = null;
+    page.on('console', (message) => this.console.push(message.text()));
     await page.goto(this.origins[origin] ? `${this.origins[origin]}/` : origin);
     await page.evaluate(CALL_IN_PAGE);
     return page;
@@ -147,6 +152,6 @@ export class Scene {
 
   async close() {
     for (const close of this.closers) await close();
-    await this.context?.close();
+    await (await this.context).close();
   }
 }
