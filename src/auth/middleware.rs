@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use actix_web::Error;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{RequestHead, Service, ServiceRequest, ServiceResponse, Transform};
-use actix_web::http::header::{AUTHORIZATION, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, HeaderValue, ORIGIN};
 use futures_util::future::LocalBoxFuture;
 use pin_project_lite::pin_project;
 
@@ -53,13 +53,13 @@ pin_project! {
 impl TokenCheck {
     fn judge(&self, head: &RequestHead) -> Result<(), Refusal> {
         let Some(authorization) = &self.authorization else { return Ok(()) };
-        match (self.access)(head.uri.path()) {
-            Access::Open => Ok(()),
-            Access::Key(scope) => {
-                let values = head.headers.get_all(AUTHORIZATION).map(HeaderValue::as_bytes);
-                authorization.authorize(scope, values, SystemTime::now())
-            }
-        }
+        let scope = match (self.access)(head.uri.path()) {
+            Access::Open => return Ok(()),
+            Access::OpenToProbes(_) if !head.headers.contains_key(ORIGIN) => return Ok(()),
+            Access::OpenToProbes(scope) | Access::Key(scope) => scope,
+        };
+        let values = head.headers.get_all(AUTHORIZATION).map(HeaderValue::as_bytes);
+        authorization.authorize(scope, values, SystemTime::now())
     }
 }
 

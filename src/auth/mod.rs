@@ -41,8 +41,11 @@ pub use token::NoRandomness;
 /// What a request needs to be let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing: health and API descriptions.
+    /// Nothing: API descriptions.
     Open,
+    /// Nothing for a probe; this key for a web page, which names itself in `Origin`. Load balancers
+    /// and orchestrators have no key, and no page needs to know whether a server it may not use runs.
+    OpenToProbes(Scope),
     /// This key.
     Key(Scope),
 }

@@ -4,9 +4,9 @@
 //! path that is not named here needs the key of its API, so that a route that is added later is
 //! closed until it is opened here, and only who has a key learns which paths there are.
 //!
-//! Open, as in TorchServe: the API description of a listener (`/`, `/api-description`). Open here
-//! and not there: `/ping` and the other health routes, which load balancers and orchestrators ask
-//! without a key. The description of a model (`OPTIONS /predictions/{model}`) tells that the model
+//! Open, as in TorchServe: the API description of a listener (`/`, `/api-description`). Open to probes
+//! here and not there: `/ping` and the other health routes, which load balancers and orchestrators
+//! ask without a key. The description of a model (`OPTIONS /predictions/{model}`) tells that the model
 //! is there: it needs the key, as in TorchServe.
 
 use crate::auth::{Access, Scope};
@@ -17,8 +17,10 @@ pub fn inference_access(path: &str) -> Access {
     let decoded = decode_path(path);
     let mut segments = segments(&decoded);
     match [segments.next(), segments.next(), segments.next(), segments.next()] {
-        [None | Some("ping" | "api-description"), ..]
-        | [Some("v2"), Some("health"), Some("live" | "ready"), None] => Access::Open,
+        [None | Some("api-description"), ..] => Access::Open,
+        [Some("ping"), ..] | [Some("v2"), Some("health"), Some("live" | "ready"), None] => {
+            Access::OpenToProbes(Scope::Inference)
+        }
         _ => Access::Key(Scope::Inference),
     }
 }
@@ -53,6 +55,7 @@ mod tests {
     use crate::http::route::{InferenceRoute, ManagementRoute};
 
     const OPEN: Access = Access::Open;
+    const PROBES: Access = Access::OpenToProbes(Scope::Inference);
     const INFERENCE: Access = Access::Key(Scope::Inference);
     const MANAGEMENT: Access = Access::Key(Scope::Management);
     const API: Access = Access::Key(Scope::Api);
@@ -62,11 +65,11 @@ mod tests {
         for (path, access) in [
             ("/", OPEN),
             ("/api-description", OPEN),
-            ("/ping", OPEN),
-            ("/ping/", OPEN),
-            ("/%70ing", OPEN),
-            ("/v2/health/live", OPEN),
-            ("/v2/health/ready", OPEN),
+            ("/ping", PROBES),
+            ("/ping/", PROBES),
+            ("/%70ing", PROBES),
+            ("/v2/health/live", PROBES),
+            ("/v2/health/ready", PROBES),
             ("/v2/health", INFERENCE),
             ("/v2/health/other", INFERENCE),
             ("/v2/health/live/x", INFERENCE),
@@ -110,7 +113,7 @@ mod tests {
     fn b33_on_a_shared_listener_each_api_keeps_its_key() {
         for (path, access) in [
             ("/", OPEN),
-            ("/ping", OPEN),
+            ("/ping", PROBES),
             ("/predictions/mlp", INFERENCE),
             ("/models", MANAGEMENT),
             ("/models/mlp", MANAGEMENT),

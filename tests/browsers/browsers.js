@@ -37,10 +37,16 @@ export function programOf(name) {
   throw new Error(`${name} is not installed: apt-get install chromium firefox-esr, or set ${variable} to its program`);
 }
 
-/** Starts a browser. Firefox also listens for its console on `consolePort`. */
-export async function launch(name, consolePort) {
+/**
+ * Starts a browser. Firefox also listens for its console on `consolePort`. `home` is an empty folder:
+ * nothing of the person who runs the tests is read, and Firefox does not start for root in the home
+ * of somebody else.
+ */
+export async function launch(name, consolePort, home) {
   const options = name === 'firefox' ? firefoxOptions(consolePort) : chromiumOptions();
-  const browser = await puppeteer.launch({
+  const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith('XDG_')));
+  return puppeteer.launch({
+    env: { ...env, HOME: home },
     executablePath: programOf(name),
     headless: true,
     acceptInsecureCerts: true,
@@ -48,7 +54,6 @@ export async function launch(name, consolePort) {
     protocolTimeout: 30_000,
     ...options,
   });
-  return browser;
 }
 
 function chromiumOptions() {

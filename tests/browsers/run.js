@@ -104,16 +104,34 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref());
 
 const indent = (text) => text.replaceAll(/^/gm, '      ');
 
+/** None of them could run. The reason is said once. */
+function allFailed(browserName, scenarios, reason) {
+  counts.failed += scenarios.length;
+  console.log(`FAIL  ${browserName}, ${scenarios.length} scenarios: ${scenarios.map(({ id }) => id).join(' ')}\n${indent(reason)}`);
+}
+
 async function runBrowser(browserName, scenarios, world) {
   const consolePort = await freePort();
-  const browser = await launch(browserName, consolePort);
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), `torchfront-${browserName}-`));
+  try {
+    const browser = await launch(browserName, consolePort, home).catch((error) => {
+      allFailed(browserName, scenarios, `${browserName} did not start: ${error.message}`);
+    });
+    if (browser) await runPolicies(scenarios, { ...world, browser, browserName, consolePort });
+  } finally {
+    fs.rmSync(home, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+async function runPolicies(scenarios, world) {
+  const { browser, browserName } = world;
   const started = Date.now();
   const before = { ...counts };
   try {
     console.log(`${browserName}: ${await browser.version()}`);
     for (const policy of Object.keys(POLICIES)) {
       const chosen = scenarios.filter((scenario) => scenario.policy === policy);
-      if (chosen.length) await runPolicy(policy, chosen, { ...world, browser, browserName, consolePort });
+      if (chosen.length) await runPolicy(policy, chosen, world);
     }
   } finally {
     await browser.close().catch(() => browser.process()?.kill('SIGKILL'));
@@ -127,13 +145,8 @@ async function runPolicy(policy, scenarios, world) {
   try {
     server = await startServer(policy, world);
   } catch (error) {
-    for (const { id } of scenarios) {
-      if (error instanceof NotAvailable) skipped(`${world.browserName} ${id}`, error.message);
-      else {
-        counts.failed += 1;
-        console.log(`FAIL  ${world.browserName} ${id}: ${error.message}`);
-      }
-    }
+    if (!(error instanceof NotAvailable)) return allFailed(world.browserName, scenarios, error.message);
+    for (const { id } of scenarios) skipped(`${world.browserName} ${id}`, error.message);
     return;
   }
   const { browser, browserName, consolePort, pages } = world;
@@ -157,6 +170,7 @@ async function main() {
   if (options.table) return console.log(table());
   if (!options.bin) throw new Error('usage: node run.js --bin PATH [--browser NAME] [--only TEXT] [--policy NAME] [--verbose]');
   checkScenarios();
+  fs.accessSync(options.bin, fs.constants.X_OK);
   const scenarios = SCENARIOS.filter(
     ({ id, policy }) => (!options.only || id.includes(options.only)) && (!options.policy || policy === options.policy),
   );

@@ -158,6 +158,18 @@ fn app(
 }
 
 #[actix_web::test]
+async fn a_web_page_needs_the_key_for_health_too() {
+    let listeners = Listeners::new();
+    for (origin, shared) in [("https://app.example", true), ("https://evil.example", false)] {
+        let headers = [("Origin", origin)];
+        let answer = listeners.send(Role::Inference, Method::GET, "/ping", &headers).await;
+        assert_eq!(answer.status, 400, "{origin}");
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!(allowed, shared.then_some(origin));
+    }
+}
+
+#[actix_web::test]
 async fn without_a_key_health_and_descriptions_are_answered_and_nothing_else() {
     let listeners = Listeners::new();
     let (inference, management) = (Role::Inference, Role::Management);
