@@ -105,8 +105,8 @@ struct Serve {
     #[arg(long, value_name = "[NAME=]ARCHIVE", num_args = 1.., action = ArgAction::Append)]
     models: Vec<String>,
 
-    /// Say that clients need no token. Without it a warning is printed: token authorization is not
-    /// available in this version
+    /// Let every client in that can connect. Without it clients need the keys that the server writes
+    /// to `key_file.json`
     #[arg(long, visible_alias = "dt")]
     disable_token_auth: bool,
 
