@@ -18,6 +18,8 @@ mod load;
 mod model;
 mod registration;
 mod settings;
+#[cfg(test)]
+pub(crate) mod tests;
 mod weights;
 mod workers;
 
