@@ -25,6 +25,8 @@ mod parameters;
 mod register;
 mod scale;
 mod set_default;
+#[cfg(test)]
+mod tests;
 mod unregister;
 
 use actix_http::Payload;
