@@ -5,7 +5,8 @@
 
 use crate::archive::{ArchiveError, ArchiveErrorKind};
 use crate::batching::PredictError;
-use crate::registry::{ModelError, RegisterError};
+use crate::engine::EngineError;
+use crate::registry::{ModelError, RegisterError, ScaleError, SetDefaultError, UnregisterError};
 
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,31 @@ impl ServeError {
         )
     }
 
+    /// 507: a model does not fit in memory.
+    pub fn out_of_resources() -> ServeError {
+        ServeError::new(507, "InternalServerException", "Out of resources")
+    }
+
+    /// 500 with TorchServe's type for a negative `min_worker`.
+    pub fn negative_workers(asked: i32) -> ServeError {
+        let message = format!("min_worker is {asked}; it must be 0 or more");
+        ServeError::new(500, "IndexOutOfBoundsException", message)
+    }
+
+    /// 503: the model has no worker that could be asked to describe itself.
+    pub fn no_worker_to_describe(model: &str) -> ServeError {
+        let message = format!(
+            "Model \"{model}\" has no worker to serve describe request. Please use scale workers \
+             API to add workers."
+        );
+        ServeError::new(503, "ServiceUnavailableException", message)
+    }
+
+    /// 404: no workflow can be registered, so none is there.
+    pub fn workflow_not_found(name: &str) -> ServeError {
+        ServeError::new(404, "WorkflowNotFoundException", format!("Workflow not found: {name}"))
+    }
+
     /// 501 for an API of TorchServe that this version does not have.
     pub fn not_implemented(what: &str) -> ServeError {
         let message = format!("{what} is not supported in this version of Torchfront");
@@ -132,13 +158,68 @@ impl From<RegisterError> for ServeError {
             RegisterError::Conflict { .. } => {
                 ServeError::new(409, "ConflictStatusException", message)
             }
+            RegisterError::Engine(EngineError::OutOfMemory(_)) => ServeError::out_of_resources(),
             RegisterError::Engine(_) | RegisterError::Handler(_) | RegisterError::Device(_) => {
                 ServeError::new(400, "InvalidModelException", message)
             }
-            RegisterError::Workers { .. } => {
-                ServeError::new(500, "InternalServerException", message)
+            RegisterError::Runtime(_) | RegisterError::TooManyWorkers(_) => {
+                ServeError::bad_request(message)
+            }
+            RegisterError::Workers { reason, .. } => not_started(&reason, message),
+            RegisterError::Busy { .. } | RegisterError::Stopping => {
+                ServeError::new(503, "ServiceUnavailableException", message)
             }
             RegisterError::Panicked(_) => ServeError::internal(),
+        }
+    }
+}
+
+impl From<ScaleError> for ServeError {
+    fn from(error: ScaleError) -> Self {
+        let message = error.to_string();
+        match error {
+            ScaleError::Model(error) => error.into(),
+            ScaleError::TooManyWorkers(_) => ServeError::bad_request(message),
+            ScaleError::Workers { reason, .. } => not_started(&reason, message),
+        }
+    }
+}
+
+impl From<UnregisterError> for ServeError {
+    fn from(error: UnregisterError) -> Self {
+        let message = error.to_string();
+        match error {
+            UnregisterError::Model(error) => error.into(),
+            UnregisterError::DefaultVersion { .. } => {
+                ServeError::new(403, "InvalidModelVersionException", message)
+            }
+            UnregisterError::TimedOut { .. } => {
+                ServeError::new(408, "RequestTimeoutException", message)
+            }
+        }
+    }
+}
+
+impl From<SetDefaultError> for ServeError {
+    fn from(error: SetDefaultError) -> Self {
+        let message = error.to_string();
+        match error {
+            SetDefaultError::NotFound { .. } => {
+                ServeError::new(404, "ModelNotFoundException", message)
+            }
+            SetDefaultError::VersionNotFound { .. } => {
+                ServeError::new(404, "ModelVersionNotFoundException", message)
+            }
+        }
+    }
+}
+
+/// Workers did not start: TorchServe's 507 when memory is the reason.
+fn not_started(reason: &EngineError, message: String) -> ServeError {
+    match reason {
+        EngineError::OutOfMemory(_) => ServeError::new(507, "InternalServerException", message),
+        EngineError::InputRefused(_) | EngineError::Failed(_) => {
+            ServeError::new(500, "InternalServerException", message)
         }
     }
 }

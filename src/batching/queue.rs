@@ -30,7 +30,7 @@ pub enum PushError {
     /// `job_queue_size` jobs are waiting.
     #[error("the job queue is full")]
     Full,
-    /// The model is being unloaded.
+    /// The model has no worker, or is being unloaded.
     #[error("the job queue is closed")]
     Closed,
 }
@@ -136,6 +136,11 @@ impl JobQueue {
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+    }
+
+    /// Accepts again what [`JobQueue::close`] has refused since.
+    pub fn open(&self) {
+        self.lock().closed = false;
     }
 
     /// Drops what is waiting; each caller is answered `WorkerDied`.

@@ -106,7 +106,7 @@ fn start(queue: &Arc<JobQueue>, module: &Arc<Doubles>) -> Worker {
         module: Arc::clone(module) as Arc<dyn Module>,
         engine: Arc::new(FakeEngine),
         metrics: model_metrics(),
-        intra_op_threads: 1,
+        intra_op_threads: Arc::new(AtomicUsize::new(1)),
     };
     Worker::start(9000, Device::Cpu, work).unwrap()
 }
@@ -221,6 +221,18 @@ async fn a_closed_queue_runs_what_it_has_and_takes_no_more() {
     while worker.status() == WorkerStatus::Ready {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+#[tokio::test]
+async fn a_reopened_queue_takes_jobs_again() {
+    let queue = queue(10, 8);
+    queue.close();
+    queue.open();
+    let waiting = push(&queue, 5.0);
+    let worker = start(&queue, &Arc::default());
+    assert_eq!(text(waiting).await.as_deref(), Ok("10"));
+    queue.close();
+    worker.join();
 }
 
 #[tokio::test]

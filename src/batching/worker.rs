@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
@@ -44,7 +44,8 @@ pub(crate) struct Work {
     pub(crate) module: Arc<dyn Module>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) metrics: ModelMetrics,
-    pub(crate) intra_op_threads: usize,
+    /// Threads of one forward. Shared by a model's workers: it falls when their number grows.
+    pub(crate) intra_op_threads: Arc<AtomicUsize>,
 }
 
 // === impl Worker ===
@@ -76,9 +77,15 @@ impl Worker {
         WorkerStatus::Ready
     }
 
-    /// True once the thread has ended.
+    /// True once the thread has nothing more to do.
     pub(crate) fn is_finished(&self) -> bool {
         self.thread.is_finished()
+    }
+
+    /// Waits until the thread is gone.
+    pub(crate) fn join(self) {
+        // Its panics were caught where they could answer jobs; one outside of a batch is in the log.
+        let _panicked = self.thread.join();
     }
 }
 
@@ -87,8 +94,14 @@ impl Worker {
 impl Work {
     fn run(self, stop: &AtomicBool) {
         give_way_to_reactors();
-        self.engine.enter_worker_thread(self.intra_op_threads);
+        let mut threads = self.intra_op_threads.load(Ordering::Relaxed);
+        self.engine.enter_worker_thread(threads);
         while let Next::Batch(jobs) = self.queue.next(|| stop.load(Ordering::Acquire)) {
+            let granted = self.intra_op_threads.load(Ordering::Relaxed);
+            if granted != threads {
+                threads = granted;
+                self.engine.enter_worker_thread(threads);
+            }
             self.serve(jobs);
         }
     }

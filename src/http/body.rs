@@ -64,6 +64,11 @@ pub(super) async fn drain(payload: &mut Payload) {
     }
 }
 
+/// True when the body says that it is JSON.
+pub(super) fn is_json(request: &HttpRequest) -> bool {
+    header(request, CONTENT_TYPE).is_some_and(|value| essence(value) == "application/json")
+}
+
 fn header(request: &HttpRequest, name: actix_web::http::header::HeaderName) -> Option<&str> {
     request.headers().get(name).and_then(|value| value.to_str().ok())
 }
@@ -75,7 +80,10 @@ fn essence(content_type: &str) -> String {
 }
 
 /// The whole body. One that arrives in one piece is not copied.
-async fn collect(
+///
+/// # Errors
+/// 413 above `limit` bytes, 408 for a client that stops sending, 400 for one that cannot be read.
+pub(super) async fn collect(
     request: &HttpRequest,
     payload: &mut Payload,
     limit: usize,

@@ -67,8 +67,9 @@ async fn predict(
     name: &str,
     version: Option<&str>,
 ) -> Result<HttpResponse, ServeError> {
-    // The model first: a body for a model that is not there is not worth reading.
+    // The model first: a body for a model that is not there, or has no worker, is not worth reading.
     let model = state.registry.resolve(name, version)?;
+    model.expect_workers(version)?;
     let input = body::read(request, payload, state.max_request_size).await?;
     let request_id = RequestId::of(request);
     let span = tracing::info_span!("prediction", model = name, request_id = %request_id);

@@ -7,7 +7,7 @@
 //!       dispatch    one entry per listener, here below
 //!         route.rs  path -> route                                PURE
 //!         body.rs   body -> RequestInput
-//!         inference.rs  management.rs  token.rs  metrics.rs
+//!         inference.rs  management/  token.rs  metrics.rs
 //!         response.rs   Prediction, ServeError or Refusal -> answer
 //! ```
 
@@ -57,8 +57,9 @@ pub async fn management(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> HttpResponse {
-    let response = finish(management::answer(&request, &state)).await;
-    body::drain(&mut payload.into_inner()).await;
+    let mut payload = payload.into_inner();
+    let response = finish(management::answer(&request, &mut payload, &state)).await;
+    body::drain(&mut payload).await;
     response
 }
 

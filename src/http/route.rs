@@ -45,6 +45,25 @@ pub(super) enum ManagementRoute {
         /// The version, `all`, or the default one.
         version: Option<String>,
     },
+    /// `/models/{model}/{version}/set-default`.
+    SetDefault {
+        /// The model.
+        model: String,
+        /// The version.
+        version: String,
+    },
+    /// `/v1/models/{model}`: KServe's readiness.
+    Ready {
+        /// The model.
+        model: String,
+    },
+    /// `/workflows`.
+    Workflows,
+    /// `/workflows/{workflow}`.
+    Workflow {
+        /// The workflow.
+        workflow: String,
+    },
     /// No route.
     None,
 }
@@ -78,18 +97,23 @@ impl ManagementRoute {
     pub(super) fn of(path: &str) -> ManagementRoute {
         let decoded = decode_path(path);
         let words: Vec<&str> = segments(&decoded).collect();
+        let owned = |word: &str| word.to_owned();
         match words.as_slice() {
             [] => ManagementRoute::Root,
             ["api-description", ..] => ManagementRoute::ApiDescription,
             ["token"] => ManagementRoute::Token,
             ["models"] => ManagementRoute::Models,
-            ["models", model] if !model.is_empty() => {
-                ManagementRoute::Model { model: (*model).to_owned(), version: None }
+            ["workflows"] => ManagementRoute::Workflows,
+            [.., ""] | ["models", "", ..] | ["models", _, "", ..] => ManagementRoute::None,
+            ["models", model] => ManagementRoute::Model { model: owned(model), version: None },
+            ["models", model, version] => {
+                ManagementRoute::Model { model: owned(model), version: Some(owned(version)) }
             }
-            ["models", model, version] if !model.is_empty() && !version.is_empty() => {
-                let version = Some((*version).to_owned());
-                ManagementRoute::Model { model: (*model).to_owned(), version }
+            ["models", model, version, "set-default"] => {
+                ManagementRoute::SetDefault { model: owned(model), version: owned(version) }
             }
+            ["v1", "models", model] => ManagementRoute::Ready { model: owned(model) },
+            ["workflows", workflow] => ManagementRoute::Workflow { workflow: owned(workflow) },
             _ => ManagementRoute::None,
         }
     }
@@ -145,6 +169,20 @@ mod tests {
             ("/models/digits", model("digits", None)),
             ("/models/digits/all", model("digits", Some("all"))),
             ("/models/digits/1.0/x", ManagementRoute::None),
+            (
+                "/models/digits/1.0/set-default/",
+                ManagementRoute::SetDefault { model: "digits".into(), version: "1.0".into() },
+            ),
+            ("/models/digits/set-default", model("digits", Some("set-default"))),
+            ("/x/digits/1.0/set-default", ManagementRoute::None),
+            ("/models/digits//set-default", ManagementRoute::None),
+            ("/models/digits/1.0/set-default/x", ManagementRoute::None),
+            ("/v1/models/digits", ManagementRoute::Ready { model: "digits".into() }),
+            ("/v1/models", ManagementRoute::None),
+            ("/v1/models/digits/x", ManagementRoute::None),
+            ("/workflows", ManagementRoute::Workflows),
+            ("/workflows/w", ManagementRoute::Workflow { workflow: "w".into() }),
+            ("/workflows/w/x", ManagementRoute::None),
             ("/models//1.0", ManagementRoute::None),
             ("/x", ManagementRoute::None),
         ];

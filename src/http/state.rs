@@ -1,6 +1,7 @@
 //! What the routes share: handles to the rooms, cheap to clone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::auth::TokenAuthorization;
 use crate::metrics::Metrics;
@@ -17,4 +18,8 @@ pub struct State {
     pub max_request_size: usize,
     /// The keys; none when token authorization is off.
     pub authorization: Option<Arc<TokenAuthorization>>,
+    /// `enable_model_api`: models may be registered and unregistered over HTTP.
+    pub enable_model_api: bool,
+    /// `unregister_model_timeout`: how long a worker's last batch is waited for.
+    pub unregister_model_timeout: Duration,
 }

@@ -1,7 +1,13 @@
 //! API descriptions in OpenAPI 3.0.1, as TorchServe gives them at `OPTIONS /` and
 //! `OPTIONS /predictions/{model}`. PURE.
 //!
+//! The management listener's are in `management.rs`.
+//!
 //! They name the routes that exist, no others.
+
+mod management;
+
+pub use management::{managed_model, management};
 
 use serde_json::{Value, json};
 
@@ -40,44 +46,6 @@ pub fn inference() -> Value {
             "/predictions/{model_name}/{model_version}": predictions(json!([
                 path_parameter("model_name", "Name of model."),
                 path_parameter("model_version", "Version of model."),
-            ])),
-        }),
-    )
-}
-
-/// The management listener's description.
-pub fn management() -> Value {
-    let describe = |parameters: Value| {
-        json!({
-            "get": {
-                "description": "Provides detailed information about the specified model.",
-                "operationId": "describeModel",
-                "parameters": parameters,
-                "responses": {
-                    "200": answer("OK", json!({"type": "array", "items": {"type": "object"}})),
-                    "404": error_answer("Model not found"),
-                },
-            }
-        })
-    };
-    document(
-        "Torchfront management API",
-        json!({
-            "/models": {
-                "get": {
-                    "description": "List registered models in Torchfront.",
-                    "operationId": "listModels",
-                    "parameters": [
-                        query_parameter("limit", "Maximum number of items to return, at most 100.", "100"),
-                        query_parameter("next_page_token", "Where the next page starts.", "0"),
-                    ],
-                    "responses": {"200": answer("OK", json!({"type": "object"}))},
-                }
-            },
-            "/models/{model_name}": describe(json!([path_parameter("model_name", "Name of model.")])),
-            "/models/{model_name}/{model_version}": describe(json!([
-                path_parameter("model_name", "Name of model."),
-                path_parameter("model_version", "Version of model, or all."),
             ])),
         }),
     )

@@ -1,22 +1,25 @@
-//! From a name in the model store to a registered model: archive, engine, handler, warm-up, workers.
+//! From a name in the model store to a model that can be served: archive, settings, engine, handler.
 //!
-//! Called by `mod.rs`, on a blocking thread. Nothing is registered, and nothing is left on disk or
-//! in memory, when a step fails.
+//! Called by `registration.rs`, on a blocking thread, in two steps, because the version that is to be
+//! reserved stands in the archive. Nothing is left on disk or in memory when a step fails.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::error::RegisterError;
 use super::model::Model;
 use super::settings::{Defaults, ModelSettings, PartialSettings};
+use super::weights::Weights;
+use super::workers::{Equipment, Workers};
 use crate::archive::{
-    self, ArchiveLimits, DeviceType, HandlerChoice, ModelArchive, ModelConfig, Unnamed,
+    self, ArchiveLimits, DeviceType, HandlerChoice, ModelArchive, ModelConfig, Printable, Runtime,
+    Unnamed,
 };
 use crate::batching::JobQueue;
-use crate::engine::{Devices, Engine, Module, available_cores};
+use crate::engine::{Devices, Engine, Signature};
 use crate::handlers::{self, Handler, HandlerSettings};
 use crate::metrics::Metrics;
 
@@ -49,32 +52,51 @@ pub struct LoadRequest {
     pub name: Option<String>,
     /// `handler` of the register call.
     pub handler: Option<String>,
+    /// `runtime` of the register call: shown in place of the manifest's.
+    pub runtime: Option<String>,
     /// Settings of the register call.
     pub settings: PartialSettings,
-    /// Workers of the register call; none for what the settings say.
+    /// Workers of the register call, in place of every other source's minimum and maximum.
     pub initial_workers: Option<usize>,
     /// True at the start of the server.
     pub at_startup: bool,
 }
 
-/// A loaded model that is not registered yet.
-pub(super) struct Loaded {
-    pub(super) model: Model,
+/// A model whose archive is on disk, and whose name, version and settings are known.
+pub(super) struct Opened {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) settings: ModelSettings,
     pub(super) default_version: bool,
-    pub(super) workers: usize,
+    url: String,
+    runtime: Runtime,
+    at_startup: bool,
+    archive: ModelArchive,
+    devices: Devices,
+    started: Instant,
 }
 
 // === impl Loader ===
 
 impl Loader {
-    /// Loads a model up to the point where workers can be started. `entry` gives the `models`
-    /// property's settings for a name and version.
-    pub(super) fn load(
+    /// Finds and unpacks the archive. `entry` gives the `models` property's settings for a name and
+    /// version. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`RegisterError`] for everything that can be told without loading the model.
+    pub(super) fn open(
         &self,
         request: LoadRequest,
         entry: impl FnOnce(&str, &str) -> PartialSettings,
-    ) -> Result<Loaded, RegisterError> {
+    ) -> Result<Opened, RegisterError> {
         let started = Instant::now();
+        let runtime = request.runtime.as_deref().map(|text| {
+            Runtime::parse(text).ok_or_else(|| RegisterError::Runtime(Printable::new(text)))
+        });
+        let runtime = runtime.transpose()?;
+        if let Some(workers) = request.initial_workers {
+            self.defaults.check_workers(workers)?;
+        }
         let store = self.model_store.as_deref().ok_or(RegisterError::NoModelStore)?;
         let source = archive::resolve(store, &request.url)?;
         let names = self.handlers.names();
@@ -91,77 +113,75 @@ impl Loader {
             tracing::warn!(model = name, version, "{warning}");
         }
         let from_archive = archive.model_config().map(of_model_config).unwrap_or_default();
-        let merged = request.settings.or(from_archive).or(entry(&name, &version));
+        let mut merged = request.settings.or(from_archive).or(entry(&name, &version));
+        if let Some(workers) = request.initial_workers {
+            (merged.min_workers, merged.max_workers) = (Some(workers), Some(workers));
+        } else if !request.at_startup {
+            let registered = self.defaults.registered_workers;
+            merged.min_workers = merged.min_workers.or(Some(registered));
+        }
         let default_version = merged.default_version.unwrap_or(false);
         let settings = merged.resolve(&self.defaults);
         let devices = Devices::choose(settings.device_type, &settings.device_ids, self.gpus)?;
-        let workers = match request.initial_workers {
-            Some(workers) => workers.min(self.defaults.workers_max),
-            None => settings.min_workers,
-        };
-        let modules = self.load_modules(&name, &archive, &devices, workers.max(1))?;
-        let handler = self.handler(&name, &archive, &modules)?;
-        let queue = Arc::new(JobQueue::new(settings.job_queue_size, settings.batch));
-        warm_up(&name, &*handler, &modules, &*self.engine, &settings);
-        let took = started.elapsed();
-        if took > settings.startup_timeout {
-            tracing::warn!(model = name, version, ?took, "loading took longer than startupTimeout");
-        }
-        let cores = available_cores().get();
-        Ok(Loaded {
+        Ok(Opened {
+            runtime: runtime.unwrap_or(archive.manifest().runtime),
+            url: request.url,
+            at_startup: request.at_startup,
+            name,
+            version,
+            settings,
             default_version,
-            workers,
-            model: Model {
-                metrics: self.metrics.model(&name, &version),
-                url: request.url,
-                runtime: archive.manifest().runtime.as_str().to_owned(),
-                loaded_at_startup: request.at_startup,
-                engine: Arc::clone(&self.engine),
-                // Workers share the cores; one thread each is the fastest on a busy machine.
-                intra_op_threads: (cores / workers.max(1)).max(1),
-                workers: Mutex::default(),
-                worker_count: AtomicUsize::new(0),
-                preprocessing: AtomicUsize::new(0),
-                name,
-                version,
-                settings,
-                archive,
-                handler,
-                modules,
-                devices,
-                queue,
-            },
+            archive,
+            devices,
+            started,
         })
     }
 
-    /// One copy of the weights for each device that a worker runs on.
-    fn load_modules(
-        &self,
-        name: &str,
-        archive: &ModelArchive,
-        devices: &Devices,
-        workers: usize,
-    ) -> Result<Vec<Arc<dyn Module>>, RegisterError> {
-        let mut used = Vec::new();
-        for device in (0..workers).map(|worker| devices.of_worker(worker)) {
-            if used.contains(&device) {
-                break; // the round robin has come back to its start
-            }
-            used.push(device);
+    /// Loads the model up to the point where workers can be started. Blocks for as long as the
+    /// engine takes.
+    ///
+    /// # Errors
+    /// [`RegisterError`] of the engine and the handler.
+    pub(super) fn load(&self, opened: Opened) -> Result<Model, RegisterError> {
+        let Opened { name, version, settings, devices, .. } = opened;
+        let mut weights = Weights::new(opened.archive);
+        let (module, _) = weights.on(devices.of_worker(0), &name, &*self.engine)?;
+        let handler = self.handler(&name, weights.archive(), module.signature().clone())?;
+        drop(module);
+        let took = opened.started.elapsed();
+        if took > settings.startup_timeout {
+            tracing::warn!(model = name, version, ?took, "loading took longer than startupTimeout");
         }
-        used.into_iter()
-            .map(|device| {
-                let module = self.engine.load(name, archive.serialized_file(), device);
-                module.map_err(RegisterError::from)
-            })
-            .collect()
+        let queue = Arc::new(JobQueue::new(settings.job_queue_size, settings.batch));
+        let metrics = self.metrics.model(&name, &version);
+        let equipment = Equipment {
+            model: name.clone(),
+            queue: Arc::clone(&queue),
+            handler: Arc::clone(&handler),
+            engine: Arc::clone(&self.engine),
+            metrics: metrics.clone(),
+            devices,
+        };
+        Ok(Model {
+            url: opened.url,
+            runtime: opened.runtime.as_str().to_owned(),
+            loaded_at_startup: opened.at_startup,
+            workers: Workers::new(equipment, weights),
+            preprocessing: AtomicUsize::new(0),
+            name,
+            version,
+            settings,
+            handler,
+            queue,
+            metrics,
+        })
     }
 
     fn handler(
         &self,
         name: &str,
         archive: &ModelArchive,
-        modules: &[Arc<dyn Module>],
+        signature: Signature,
     ) -> Result<Arc<dyn Handler>, RegisterError> {
         let null = serde_json::Value::Null;
         let index_to_name = archive.index_to_name()?;
@@ -169,45 +189,12 @@ impl Loader {
             model: name,
             index_to_name: index_to_name.as_deref(),
             model_config: archive.model_config().map_or(&null, |config| &config.rest),
-            signature: modules.first().map(|module| module.signature().clone()).unwrap_or_default(),
+            signature,
             limit_max_image_pixels: self.defaults.limit_max_image_pixels,
         };
         self.handlers.make(archive.handler(), settings).map_err(RegisterError::Handler)
     }
 }
-
-/// Runs the model before its first request does: libtorch prepares itself during the first calls
-/// with a shape. A model whose shapes are not known, or that refuses zeros, is served cold.
-fn warm_up(
-    name: &str,
-    handler: &dyn Handler,
-    modules: &[Arc<dyn Module>],
-    engine: &dyn Engine,
-    settings: &ModelSettings,
-) {
-    let started = Instant::now();
-    let mut sizes = vec![1, settings.batch.batch_size.get()];
-    sizes.dedup();
-    // The loading thread is one of the blocking pool: it is given back as a worker's would be.
-    engine.enter_worker_thread(1);
-    for module in modules {
-        for rows in &sizes {
-            for _ in 0..2 {
-                let Some(arguments) = handler.example(*rows) else { return };
-                if let Err(error) = module.forward(arguments) {
-                    tracing::debug!(model = name, rows, %error, "not warmed up");
-                    return;
-                }
-                if started.elapsed() > WARM_UP_BUDGET {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Warming up ends after this time, however many sizes are left.
-const WARM_UP_BUDGET: Duration = Duration::from_secs(5);
 
 /// What `model-config.yaml` says.
 fn of_model_config(config: &ModelConfig) -> PartialSettings {

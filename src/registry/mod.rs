@@ -1,42 +1,72 @@
 //! Which models are registered, and which one a request means.
 //!
-//! Readers (every prediction) take no lock: the table is immutable and swapped whole. Writers
-//! (register, unregister, scale) take turns.
+//! Readers (every prediction) take no lock: the table is immutable and swapped whole. Writers take
+//! turns for the swap alone.
+//!
+//! ```text
+//!   registration.rs   open -> reserve name and version -> load -> start workers -> publish
+//!     load.rs           archive, settings, handler
+//!   change.rs         scale, set the default version, unregister
+//!   model.rs          one version: the way of a request through it
+//!     workers.rs        its threads, and how their number changes
+//!     weights.rs        its files and its loaded modules
+//! ```
 
+mod change;
 mod error;
 mod load;
 mod model;
+mod registration;
 mod settings;
+#[cfg(test)]
+pub(crate) mod tests;
+mod weights;
+mod workers;
 
-use std::collections::{BTreeMap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub use error::{ModelError, RegisterError};
+pub use change::{Scaled, Scaling};
+pub use error::{
+    ModelError, RegisterError, ScaleError, SetDefaultError, TooManyWorkers, UnregisterError,
+};
 pub use load::{LoadRequest, Loader};
-pub use model::{Model, WorkerInfo};
+pub use model::Model;
+pub use registration::Registration;
 pub use settings::{Defaults, ModelSettings, PartialSettings};
-
-use crate::engine::EngineError;
+pub use workers::{WorkerInfo, WorkerLimits};
 
 /// The registered models.
 pub struct Registry {
     table: ArcSwap<Table>,
-    /// Held by whoever changes the table.
-    writing: Mutex<()>,
+    /// Held by whoever changes the table, for moments only.
+    changes: Mutex<Changes>,
     loader: Loader,
     /// The `models` property: settings by name and version.
-    entries: HashMap<(String, String), PartialSettings>,
+    entries: HashMap<Key, PartialSettings>,
     next_worker_id: AtomicUsize,
+    /// Models that are on their way.
+    loading: AtomicUsize,
     /// False until the models of the start have been tried, and again when the server stops.
     ready: AtomicBool,
 }
 
 type Table = BTreeMap<String, Versions>;
+/// Name and version.
+type Key = (String, String);
+
+#[derive(Default)]
+struct Changes {
+    /// Versions that are not in the table and must not be registered: they are on their way in or
+    /// out.
+    reserved: BTreeSet<Key>,
+    /// The server is stopping.
+    closed: bool,
+}
 
 /// The versions of one model.
 #[derive(Clone, Debug)]
@@ -54,13 +84,14 @@ const FIRST_WORKER_ID: usize = 9000;
 
 impl Registry {
     /// No models yet.
-    pub fn new(loader: Loader, entries: HashMap<(String, String), PartialSettings>) -> Registry {
+    pub fn new(loader: Loader, entries: HashMap<Key, PartialSettings>) -> Registry {
         Registry {
             table: ArcSwap::default(),
-            writing: Mutex::new(()),
+            changes: Mutex::default(),
             loader,
             entries,
             next_worker_id: AtomicUsize::new(FIRST_WORKER_ID),
+            loading: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
         }
     }
@@ -95,56 +126,6 @@ impl Registry {
         table.values().filter_map(|versions| versions.all.get(&versions.default).cloned()).collect()
     }
 
-    /// Loads a model and registers it. Blocks: call it on a thread that may.
-    ///
-    /// # Errors
-    /// [`RegisterError`]; nothing is changed then.
-    pub fn register(&self, request: LoadRequest) -> Result<Arc<Model>, RegisterError> {
-        let url = request.url.clone();
-        let load = || {
-            let of_entry = |name: &str, version: &str| {
-                let key = (name.to_owned(), version.to_owned());
-                self.entries.get(&key).cloned().unwrap_or_default()
-            };
-            self.loader.load(request, of_entry)
-        };
-        let loaded = catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
-            Err(RegisterError::Panicked(format!("{url}; the log has the reason")))
-        })?;
-        let model = Arc::new(loaded.model);
-        let writing = self.lock();
-        let conflict = self
-            .table
-            .load()
-            .get(&model.name)
-            .is_some_and(|versions| versions.all.contains_key(&model.version));
-        if conflict {
-            let (name, version) = (model.name.clone(), model.version.clone());
-            return Err(RegisterError::Conflict { name, version });
-        }
-        model.scale(loaded.workers, &self.next_worker_id)?;
-        let mut table = Table::clone(&self.table.load());
-        let versions = table
-            .entry(model.name.clone())
-            .or_insert_with(|| Versions { default: model.version.clone(), all: BTreeMap::new() });
-        versions.all.insert(model.version.clone(), Arc::clone(&model));
-        if loaded.default_version {
-            versions.default.clone_from(&model.version);
-        }
-        self.table.store(Arc::new(table));
-        drop(writing);
-        Ok(model)
-    }
-
-    /// Sets the number of workers of a model.
-    ///
-    /// # Errors
-    /// [`EngineError`] when a worker could not be started; those that run go on.
-    pub fn scale(&self, model: &Model, workers: usize) -> Result<(), EngineError> {
-        let _writing = self.lock();
-        model.scale(workers.min(self.loader.defaults.workers_max), &self.next_worker_id)
-    }
-
     /// Loads the models of the start, one after the other: a model that fails is logged, the others
     /// are loaded all the same. Then the server is ready.
     pub fn load_all(&self, requests: Vec<LoadRequest>) {
@@ -176,12 +157,19 @@ impl Registry {
         self.ready.store(false, Ordering::Release);
     }
 
-    /// Ends all workers; what was accepted is answered, within `patience`. Blocks.
+    /// Ends all workers, those of all models at once; what was accepted is answered, within
+    /// `patience`. Nothing can be registered after it. Blocks.
     pub fn close(&self, patience: Duration) {
-        let table = self.table.swap(Arc::default());
+        let table = {
+            let mut changes = self.lock();
+            changes.closed = true;
+            self.table.swap(Arc::default())
+        };
         let models = table.values().flat_map(|versions| versions.all.values());
-        for model in models {
-            if !model.close(patience) {
+        let closing: Vec<_> = models.map(|model| (model, model.begin_close())).collect();
+        let end = change::deadline(patience);
+        for (model, closing) in closing {
+            if !closing.finish(end) {
                 tracing::warn!(
                     model = model.name,
                     "did not end in time; its waiting jobs were dropped"
@@ -190,8 +178,8 @@ impl Registry {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        // Guards no data: a panic while it was held leaves the table as it was.
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Changes> {
+        // Every change is one statement: a panic between them leaves it whole.
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,18 +1,19 @@
 //! One registered model version: its handler, its queue, its workers, and the way of a request
 //! through them.
 //!
-//! Made by `load.rs`, asked by `http/` (predict, describe). The weights are loaded once and shared by
-//! all workers; the archive's files are removed when the last request is done with the model.
+//! Made by `load.rs`, asked by `http/` (predict, describe). Predictions take no lock but the queue's;
+//! changes of the workers are in `workers.rs`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use super::error::ModelError;
 use super::settings::ModelSettings;
-use crate::archive::ModelArchive;
-use crate::batching::{Answer, Job, JobQueue, PredictError, Worker, WorkerStatus};
-use crate::engine::{Devices, Engine, EngineError, Module};
+use super::weights::Weights;
+use super::workers::{Unchanged, WorkerInfo, WorkerLimits, Workers};
+use crate::batching::{Answer, Job, JobQueue, PredictError};
 use crate::handlers::{Handler, HandlerError, RequestInput, Sample};
 use crate::metrics::ModelMetrics;
 
@@ -26,37 +27,22 @@ pub struct Model {
     pub url: String,
     /// The manifest's runtime (`python`): shown only, the model runs in this process.
     pub runtime: String,
-    /// The settings in force.
+    /// The settings that it was registered with.
     pub settings: ModelSettings,
     /// True when it was loaded at the start.
     pub loaded_at_startup: bool,
-    pub(super) archive: ModelArchive,
     pub(super) handler: Arc<dyn Handler>,
-    /// One loaded module per device that workers run on.
-    pub(super) modules: Vec<Arc<dyn Module>>,
-    pub(super) devices: Devices,
-    pub(super) engine: Arc<dyn Engine>,
     pub(super) queue: Arc<JobQueue>,
     pub(super) metrics: ModelMetrics,
-    pub(super) intra_op_threads: usize,
-    pub(super) workers: Mutex<Vec<Worker>>,
-    /// The length of `workers`, read by every request without the lock.
-    pub(super) worker_count: AtomicUsize,
+    pub(super) workers: Workers,
     /// Requests in `preprocess`: they count against the queue's bound.
     pub(super) preprocessing: AtomicUsize,
 }
 
-/// What the describe API shows of a worker.
-#[derive(Clone, Debug)]
-pub struct WorkerInfo {
-    /// TorchServe's worker id.
-    pub id: usize,
-    /// When it was started.
-    pub started_at: SystemTime,
-    /// Serving or not.
-    pub status: WorkerStatus,
-    /// True when it runs on a GPU.
-    pub gpu: bool,
+/// A model that accepts nothing more. Its files and weights go with it.
+pub(super) struct Closing<'a> {
+    model: &'a Model,
+    _weights: Option<Weights>,
 }
 
 /// Counts a request in `preprocess` for as long as it lives.
@@ -102,9 +88,22 @@ impl Model {
         }
     }
 
+    /// Refuses a request that no worker would serve, before its body is read or judged.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`] without workers.
+    pub fn expect_workers(&self, version: Option<&str>) -> Result<(), ModelError> {
+        if self.workers.count() > 0 {
+            return Ok(());
+        }
+        self.metrics.requested();
+        self.metrics.rejected();
+        Err(self.unavailable(version))
+    }
+
     /// Room in the queue, seen before any work is done for a request that would be refused.
     fn admit(&self, version: Option<&str>) -> Result<Preprocessing<'_>, ModelError> {
-        if self.worker_count.load(Ordering::Acquire) == 0 {
+        if self.workers.count() == 0 {
             self.metrics.rejected();
             return Err(self.unavailable(version));
         }
@@ -139,92 +138,38 @@ impl Model {
         ModelError::Unavailable { name: self.name.clone(), version: version.map(str::to_owned) }
     }
 
-    /// Starts or stops workers until there are `count`. Stopped ones finish the batch in hand.
-    ///
-    /// # Errors
-    /// [`EngineError`] when a worker's own copy of the module does not fit in memory, or when the
-    /// system grants no thread; the workers that run already go on.
-    pub fn scale(&self, count: usize, next_id: &AtomicUsize) -> Result<(), EngineError> {
-        let mut workers = self.lock_workers();
-        let kept = count.min(workers.len());
-        let stopped = workers.split_off(kept);
-        for worker in &stopped {
-            worker.stop();
-        }
-        if !stopped.is_empty() {
-            self.queue.wake_all();
-        }
-        while workers.len() < count {
-            match self.start_worker(workers.len(), next_id.fetch_add(1, Ordering::Relaxed)) {
-                Ok(worker) => workers.push(worker),
-                Err(error) => {
-                    self.worker_count.store(workers.len(), Ordering::Release);
-                    return Err(error);
-                }
-            }
-        }
-        self.worker_count.store(workers.len(), Ordering::Release);
-        if count == 0 {
-            // Nobody is left who would run them.
-            self.queue.clear();
-        }
-        Ok(())
+    /// Starts or ends workers; ended ones finish the batch in hand. Blocks.
+    pub(super) fn scale(
+        &self,
+        limits: WorkerLimits,
+        next_id: &AtomicUsize,
+    ) -> Result<usize, Unchanged> {
+        self.workers.scale(limits, next_id)
     }
 
-    fn start_worker(&self, number: usize, id: usize) -> Result<Worker, EngineError> {
-        let shared = &self.modules[number % self.modules.len()];
-        let module = shared.replica()?.unwrap_or_else(|| Arc::clone(shared));
-        let work = crate::batching::Work {
-            queue: Arc::clone(&self.queue),
-            handler: Arc::clone(&self.handler),
-            module,
-            engine: Arc::clone(&self.engine),
-            metrics: self.metrics.clone(),
-            intra_op_threads: self.intra_op_threads,
-        };
-        Worker::start(id, self.devices.of_worker(number), work)
-            .map_err(|error| EngineError::Failed(format!("no thread for a worker: {error}")))
-    }
-
-    /// Accepts nothing more, runs what is waiting for up to `patience`, then drops the rest; every
-    /// dropped job is answered. True when nothing had to be dropped.
-    pub fn close(&self, patience: Duration) -> bool {
-        self.queue.close();
-        let end = Instant::now() + patience;
-        while !self.lock_workers().iter().all(Worker::is_finished) {
-            if Instant::now() >= end {
-                self.queue.clear();
-                for worker in self.lock_workers().iter() {
-                    worker.stop();
-                }
-                self.queue.wake_all();
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.queue.clear();
-        true
+    /// Accepts nothing more and does not wait; what was accepted is run.
+    pub(super) fn begin_close(&self) -> Closing<'_> {
+        Closing { model: self, _weights: self.workers.close() }
     }
 
     /// The state of each worker.
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        let info = |worker: &Worker| WorkerInfo {
-            id: worker.id,
-            started_at: worker.started_at,
-            status: worker.status(),
-            gpu: worker.device.kind() == "gpu",
-        };
-        self.lock_workers().iter().map(info).collect()
+        self.workers.info()
     }
 
     /// The number of workers.
     pub fn worker_count(&self) -> usize {
-        self.worker_count.load(Ordering::Acquire)
+        self.workers.count()
     }
 
-    /// True when as many workers serve as the settings ask for.
+    /// `minWorkers` and `maxWorkers` in force.
+    pub fn worker_limits(&self) -> WorkerLimits {
+        self.workers.limits()
+    }
+
+    /// True when as many workers serve as were asked for.
     pub fn is_healthy(&self) -> bool {
-        self.lock_workers().iter().all(|worker| worker.status() == WorkerStatus::Ready)
+        self.workers.are_healthy()
     }
 
     /// Jobs that wait, and jobs that may still come.
@@ -236,24 +181,31 @@ impl Model {
 
     /// `cpu` or `gpu`.
     pub fn device_type(&self) -> &'static str {
-        self.devices.of_worker(0).kind()
+        self.workers.device_type()
     }
 
-    /// The directory that holds the unpacked archive.
-    pub fn directory(&self) -> &std::path::Path {
-        self.archive.dir()
+    /// The directory that holds the unpacked archive; none once the model is unregistered. May wait
+    /// for a worker that is being started.
+    pub fn directory(&self) -> Option<PathBuf> {
+        self.workers.directory()
     }
+}
 
-    fn lock_workers(&self) -> MutexGuard<'_, Vec<Worker>> {
-        // The list is valid between any two statements that hold the lock.
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+// === impl Closing ===
+
+impl Closing<'_> {
+    /// Waits for the workers until `end`, then drops what still waits; every dropped job is
+    /// answered. True when nothing had to be dropped. Blocks.
+    pub(super) fn finish(self, end: Instant) -> bool {
+        let finished = self.model.workers.wait_for_ending(end);
+        self.model.workers.abandon();
+        finished
     }
 }
 
 impl Drop for Model {
     fn drop(&mut self) {
-        self.queue.close();
-        self.queue.clear();
+        self.workers.abandon();
     }
 }
 

@@ -7,6 +7,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::error::TooManyWorkers;
 use crate::batching::{BatchPolicy, Filling};
 
 /// What one source says; what it does not say is none.
@@ -43,6 +44,9 @@ pub struct PartialSettings {
 pub struct Defaults {
     /// `default_workers_per_model`, else the GPUs in use, else the cores that the cgroup grants.
     pub workers: usize,
+    /// `default_workers_per_model`, else none: a model that is registered while the server runs has
+    /// the workers that it is given.
+    pub registered_workers: usize,
     /// The largest number of workers that a model may have.
     pub workers_max: usize,
     /// `default_response_timeout`.
@@ -133,6 +137,16 @@ impl PartialSettings {
     }
 }
 
+// === impl Defaults ===
+
+impl Defaults {
+    /// Refuses a number of workers that the server does not allow.
+    pub(super) fn check_workers(&self, asked: usize) -> Result<(), TooManyWorkers> {
+        let max = self.workers_max;
+        if asked > max { Err(TooManyWorkers { asked, max }) } else { Ok(()) }
+    }
+}
+
 // === impl ModelSettings ===
 
 impl ModelSettings {
@@ -149,6 +163,7 @@ mod tests {
     fn defaults() -> Defaults {
         Defaults {
             workers: 2,
+            registered_workers: 0,
             workers_max: 16,
             response_timeout: Duration::from_secs(120),
             startup_timeout: Duration::from_secs(120),

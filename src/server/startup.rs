@@ -98,6 +98,8 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
             metrics,
             max_request_size: config.max_request_size,
             authorization: authorization.clone(),
+            enable_model_api: config.enable_model_api,
+            unregister_model_timeout: config.unregister_model_timeout,
         },
         policies: config.policies.clone(),
         observer: Arc::new(Unobserved),
@@ -149,6 +151,7 @@ fn defaults(config: &Config, gpus: usize) -> Defaults {
     let all = if gpus > 0 { gpus } else { available_cores().get() };
     Defaults {
         workers: config.default_workers_per_model.map_or(all, NonZeroUsize::get),
+        registered_workers: config.default_workers_per_model.map_or(0, NonZeroUsize::get),
         workers_max: config.workers_max.get(),
         response_timeout: config.default_response_timeout,
         startup_timeout: config.default_startup_timeout,

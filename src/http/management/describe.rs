@@ -1,50 +1,20 @@
-//! The management listener.
-//!
-//! | path | method | answer |
-//! |---|---|---|
-//! | `/models` | GET | the registered models, by name, in pages |
-//! | `/models/{model}[/{version}]` | GET | settings and workers; `all` for every version |
-//! | `/token` | any | replaces a key; see `token.rs` |
-//! | `/` | OPTIONS | this listener's API description; any other method 405 |
-//! | `/api-description` | any | the same, TorchServe's older spelling |
-//!
-//! Registering, scaling and unregistering over HTTP are not there yet: 405, as TorchServe answers
-//! while the model API is off.
+//! `GET /models/{model}[/{version}]`: settings, workers and queue of one version, or of `all`; and
+//! `GET /v1/models/{model}`, KServe's readiness.
 
 use std::time::SystemTime;
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::response;
-use super::route::ManagementRoute;
-use super::state::State;
-use super::token;
+use super::parameters::Parameters;
 use crate::batching::WorkerStatus;
 use crate::error::ServeError;
-use crate::openapi;
+use crate::http::response;
+use crate::http::state::State;
 use crate::registry::{Model, WorkerInfo};
-
-/// TorchServe's page size, and the largest one.
-const PAGE: usize = 100;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Listing<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
-    models: Vec<Listed<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Listed<'a> {
-    model_name: &'a str,
-    model_url: &'a str,
-}
 
 /// One version in the describe answer; the order of the fields is TorchServe's.
 #[derive(Serialize)]
@@ -76,6 +46,8 @@ struct Description<'a> {
     loaded_at_startup: bool,
     workers: Vec<WorkerDescription>,
     job_queue_status: JobQueueStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    customized_metadata: Option<CustomizedMetadata>,
 }
 
 #[derive(Serialize)]
@@ -90,6 +62,17 @@ struct WorkerDescription {
     gpu_usage: &'static str,
 }
 
+/// What a handler says of itself: the built-in ones say nothing.
+#[derive(Serialize)]
+struct CustomizedMetadata {}
+
+/// KServe's answer.
+#[derive(Serialize)]
+struct Readiness<'a> {
+    name: &'a str,
+    ready: bool,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct JobQueueStatus {
@@ -97,74 +80,47 @@ struct JobQueueStatus {
     pending_requests: usize,
 }
 
-/// Answers one request.
-pub(super) async fn answer(
+/// An array of one version, or of all.
+pub(super) fn answer(
     request: &HttpRequest,
     state: &State,
+    name: &str,
+    version: Option<&str>,
 ) -> Result<HttpResponse, ServeError> {
-    let (get, options) = (request.method() == Method::GET, request.method() == Method::OPTIONS);
-    match ManagementRoute::of(request.path()) {
-        ManagementRoute::Root if !options => Err(ServeError::method_not_allowed()),
-        ManagementRoute::Root | ManagementRoute::ApiDescription => {
-            Ok(response::json(StatusCode::OK, &openapi::management()))
-        }
-        ManagementRoute::Token => token::renew(request, state).await,
-        ManagementRoute::Models if get || request.method() == Method::HEAD => {
-            Ok(list(request, state))
-        }
-        ManagementRoute::Model { model, version } if get || request.method() == Method::HEAD => {
-            describe(state, &model, version.as_deref())
-        }
-        ManagementRoute::Models | ManagementRoute::Model { .. } => {
-            Err(ServeError::method_not_allowed())
-        }
-        ManagementRoute::None => Err(ServeError::no_such_route()),
+    if version == Some("all") {
+        let models = state.registry.versions(name)?.all;
+        let all: Vec<_> = models.values().map(|model| description(model)).collect();
+        return Ok(response::json(StatusCode::OK, &all));
     }
+    let model = state.registry.resolve(name, version)?;
+    let mut description = description(&model);
+    if Parameters::of_query(request.query_string()).flag("customized") {
+        if model.worker_count() == 0 {
+            return Err(ServeError::no_worker_to_describe(name));
+        }
+        description.customized_metadata = Some(CustomizedMetadata {});
+    }
+    Ok(response::json(StatusCode::OK, &[description]))
 }
 
-/// The first value of a query parameter that is a whole number; TorchServe ignores any other.
-fn number(request: &HttpRequest, name: &str) -> Option<i64> {
-    let mut pairs = form_urlencoded::parse(request.query_string().as_bytes());
-    pairs.find(|(key, _)| key == name).and_then(|(_, value)| value.parse().ok())
-}
-
-fn list(request: &HttpRequest, state: &State) -> HttpResponse {
-    let limit = number(request, "limit").and_then(|limit| usize::try_from(limit).ok());
-    let limit = limit.filter(|limit| *limit <= PAGE).unwrap_or(PAGE);
-    let offset = number(request, "next_page_token").and_then(|token| usize::try_from(token).ok());
-    let offset = offset.unwrap_or(0);
-    let models = state.registry.list();
-    let end = offset.saturating_add(limit);
-    let page = models.iter().skip(offset).take(limit);
-    let listing = Listing {
-        next_page_token: (end <= models.len()).then(|| end.to_string()),
-        models: page
-            .map(|model| Listed { model_name: &model.name, model_url: &model.url })
-            .collect(),
-    };
-    response::json(StatusCode::OK, &listing)
-}
-
-fn describe(state: &State, name: &str, version: Option<&str>) -> Result<HttpResponse, ServeError> {
-    let models = if version == Some("all") {
-        state.registry.versions(name)?.all.into_values().collect()
-    } else {
-        vec![state.registry.resolve(name, version)?]
-    };
-    let descriptions: Vec<_> = models.iter().map(|model| description(model)).collect();
-    Ok(response::json(StatusCode::OK, &descriptions))
+/// Ready is a model with workers.
+pub(super) fn ready(state: &State, name: &str) -> Result<HttpResponse, ServeError> {
+    let model = state.registry.resolve(name, None)?;
+    let readiness = Readiness { name: &model.name, ready: model.worker_count() > 0 };
+    Ok(response::json(StatusCode::OK, &readiness))
 }
 
 fn description(model: &Model) -> Description<'_> {
     let settings = &model.settings;
+    let limits = model.worker_limits();
     let (pending_requests, remaining_capacity) = model.queue_status();
     Description {
         model_name: &model.name,
         model_version: &model.version,
         model_url: &model.url,
         runtime: &model.runtime,
-        min_workers: settings.min_workers,
-        max_workers: settings.max_workers,
+        min_workers: limits.min,
+        max_workers: limits.max,
         batch_size: settings.batch.batch_size.get(),
         max_batch_delay: millis(settings.batch.max_batch_delay),
         response_timeout: settings.response_timeout.as_secs(),
@@ -185,6 +141,7 @@ fn description(model: &Model) -> Description<'_> {
         loaded_at_startup: model.loaded_at_startup,
         workers: model.workers().iter().map(worker).collect(),
         job_queue_status: JobQueueStatus { remaining_capacity, pending_requests },
+        customized_metadata: None,
     }
 }
 
