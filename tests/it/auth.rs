@@ -137,6 +137,7 @@ fn app(
         engine: Arc::new(TorchEngine),
         defaults: Defaults {
             workers: 1,
+            registered_workers: 0,
             workers_max: 1,
             response_timeout: HOUR,
             startup_timeout: HOUR,
@@ -153,7 +154,14 @@ fn app(
         handlers: Catalog::default(),
     };
     let registry = Arc::new(Registry::new(loader, HashMap::new()));
-    let state = State { registry, metrics, max_request_size: 1 << 20, authorization };
+    let state = State {
+        registry,
+        metrics,
+        max_request_size: 1 << 20,
+        authorization,
+        enable_model_api: false,
+        unregister_model_timeout: HOUR,
+    };
     AppState { state, policies: config.policies, observer: Arc::new(Unobserved), access_log: true }
 }
 

@@ -9,6 +9,7 @@ mod cors;
 mod goldens;
 mod listeners;
 mod load;
+mod management;
 mod predictions;
 mod process;
 mod support;

@@ -71,8 +71,7 @@ pub(super) async fn answer(
     state: &State,
 ) -> Result<HttpResponse, ServeError> {
     use ManagementRoute::{
-        ApiDescription, Model, Models, None, Ready, Root, SetDefault, Token, Workflow,
-        Workflows,
+        ApiDescription, Model, Models, None, Ready, Root, SetDefault, Token, Workflow, Workflows,
     };
     let verb = Verb::of(request.method());
     match (ManagementRoute::of(request.path()), verb) {

@@ -34,6 +34,7 @@ impl Api {
             registry: Arc::clone(&bench.registry),
             metrics: bench.metrics.clone(),
             max_request_size: 1 << 20,
+            authorization: None,
             enable_model_api: true,
             unregister_model_timeout: PATIENCE,
         };
