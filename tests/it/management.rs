@@ -34,7 +34,8 @@ fn answers_as_python_does(server: &TestServer, path: &str, golden: &str) {
 }
 
 fn unpacked(server: &TestServer) -> usize {
-    fs::read_dir(server.unpack_dir()).unwrap().count()
+    let folders = fs::read_dir(server.temp_dir()).unwrap();
+    folders.map(|folder| fs::read_dir(folder.unwrap().path()).unwrap().count()).sum()
 }
 
 #[test]
