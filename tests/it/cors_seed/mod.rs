@@ -1,8 +1,9 @@
 //! One test for every requirement on CORS, named after its number in `docs/cors.md`: `properties`
-//! has the lines on `config.properties` (0.1 to 0.30), `services` those on front ends that call
-//! services (1.1 to 1.51). Everything goes over real listeners or through the binary.
+//! has the lines on `config.properties` (0.1 to 0.30), `services` and `recipes` those on front ends
+//! that call services (1.1 to 1.51). Everything goes over real listeners or through the binary.
 
 mod properties;
+mod recipes;
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,9 @@ const BOTH: Lines = &[
     "cors.allowed.origin=https://mywebapp.com",
     "management_cors.allowed.origin=https://admin.mywebapp.com",
 ];
+
+/// A proxy in front of the server says who may read.
+const EDGE: Lines = &["cors.allowed.origin=https://mywebapp.com", "cors.mode=off"];
 
 /// A server of the model `mlp` with these properties: one for all tests that want it at the same
 /// time, stopped with the last of them.
