@@ -173,6 +173,7 @@ const WARNINGS: &[(&str, &str)] = &[
         "metrics_address=http://0.0.0.0:8082\nmetrics_cors.allowed.origin=http://localhost:3000",
     ),
     ("CORS-W105", "cors.model.x.allowed.origin=https://*.b.example\ncors.allow.credentials=true"),
+    ("CORS-W106", "disable_token_authorization=false"),
     ("CORS-W107", "cors_exposed_headers=X-Request-Id"),
     ("CORS-W108", "cors_max_age=600"),
     ("CORS-W109", "cors.allowed.methods=GET"),

@@ -55,6 +55,12 @@ const BOTH: Lines = &[
 
 /// A proxy in front of the server says who may read.
 const EDGE: Lines = &["cors.allowed.origin=https://mywebapp.com", "cors.mode=off"];
+/// Clients need a token.
+const TOKENS: Lines = &[
+    "disable_token_authorization=false",
+    "cors.allowed.origin=https://mywebapp.com",
+    "cors.allowed.headers=Authorization",
+];
 
 /// A server of the model `mlp` with these properties: one for all tests that want it at the same
 /// time, stopped with the last of them.
@@ -67,6 +73,13 @@ fn serving(lines: Lines) -> Arc<TestServer> {
     let server = Arc::new(TestServer::start(&["mlp"], lines));
     servers.insert(lines, Arc::downgrade(&server));
     server
+}
+
+/// `Authorization` with the key that `server` wrote for its inference API.
+fn inference_bearer(server: &TestServer) -> String {
+    let file = std::fs::read(server.folder.path().join("key_file.json")).unwrap();
+    let keys: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    format!("Bearer {}", keys["inference"]["key"].as_str().unwrap())
 }
 
 /// What a start with these properties says: the texts of its notes, or of its errors.
@@ -156,8 +169,8 @@ fn names(text: &str, prefix: &str) -> BTreeSet<String> {
 fn the_documentation_names_every_requirement_s_test_and_every_code() {
     let read = |path: &str| std::fs::read_to_string(checkout(path)).unwrap();
     let documented = read("docs/cors.md");
-    let tests =
-        ["properties", "services"].map(|file| read(&format!("tests/it/cors_seed/{file}.rs")));
+    let tests = ["properties", "recipes", "services"]
+        .map(|file| read(&format!("tests/it/cors_seed/{file}.rs")));
     let tests = names(&tests.concat(), "seed_");
     assert_eq!(tests.len(), 30 + 51);
     assert_eq!(names(&documented, "seed_"), tests);

@@ -227,6 +227,9 @@ fn seed_0_18_cookies_need_credentials_and_bearer_tokens_only_their_header() {
     is(&predict(bearer.inference, APP, &[("Authorization", "Bearer x")]), 200, Some(APP));
     let cookies = predict(serving(COOKIES).inference, APP, &[("Cookie", "sid=1")]);
     assert_eq!(cookies.header("access-control-allow-credentials").as_deref(), Some("true"));
+    let tokens = "disable_token_authorization=false";
+    assert!(warned(&[ONE[0], tokens], "CORS-W106"));
+    assert!(!warned(&[ONE[0], "cors.allowed.headers=Authorization", tokens], "CORS-W106"));
 }
 
 #[test]

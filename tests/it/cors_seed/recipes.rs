@@ -290,6 +290,11 @@ fn seed_1_50_an_allowed_origin_is_no_authorisation() {
     };
     assert_eq!(models(&[("Origin", ADMIN)]), models(&[]));
     assert_eq!(models(&[("Origin", EVIL)]), models(&[]));
+    let server = serving(TOKENS);
+    is(&predict(server.inference, APP, &[]), 400, Some(APP));
+    // The page is not allowed, the client is: it is served, and the page reads nothing.
+    let bearer = inference_bearer(&server);
+    is(&predict(server.inference, EVIL, &[("Authorization", &bearer)]), 200, None);
 }
 
 #[test]

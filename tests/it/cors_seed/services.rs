@@ -113,7 +113,8 @@ fn seed_1_11_services_share_a_file_of_origins_and_are_checked_in_ci() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("origins.txt", "# partners\nhttps://mywebapp.com\nhttps://anotherapp.net\n");
-    let own = "cors.allowed.origin.file=origins.txt\ncors.exposed.headers=X-Request-Id\n";
+    let own = "disable_token_authorization=true\ncors.allowed.origin.file=origins.txt\n\
+               cors.exposed.headers=X-Request-Id\n";
     write("config.properties", own);
     let check = || {
         let mut command = torchfront(folder.path());
@@ -249,19 +250,15 @@ fn seed_1_21_the_spring_example_holds_for_every_path() {
 }
 
 #[test]
-fn seed_1_22_a_preflight_needs_no_token() {
-    let server = TestServer::start(
-        &["mlp"],
-        &[
-            "disable_token_authorization=false",
-            "cors.allowed.origin=https://mywebapp.com",
-            "cors.allowed.headers=Authorization",
-        ],
-    );
+fn seed_1_22_a_preflight_needs_no_token_and_a_refusal_can_be_read() {
+    let server = serving(TOKENS);
     let asked = preflight(server.inference, PREDICT, APP, "POST", "authorization");
     is(&asked, 204, Some(APP));
     let without = predict(server.inference, APP, &[]);
-    assert_eq!(allowed(&without).as_deref(), Some(APP), "whatever it is, the page can read it");
+    is(&without, 400, Some(APP));
+    assert_eq!(without.error().1, "InvalidKeyException");
+    let bearer = inference_bearer(&server);
+    is(&predict(server.inference, APP, &[("Authorization", &bearer)]), 200, Some(APP));
 }
 
 #[test]
