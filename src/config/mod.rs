@@ -215,6 +215,10 @@ impl Config {
         let mut found = Gathered::of_file(file, environment);
         let typed = Typed::read(&found.settings, &mut Vec::new());
         let mut config = Config::from_typed(&typed);
+        // The start warns of overrides for models that it does not load; so does the check.
+        if let Some(setting) = found.settings.get("load_models") {
+            config.load_models = LoadModels::parse(&setting.value).unwrap_or_default();
+        }
         config.cors = std::mem::take(&mut found.cors);
         ConfigErrors::check(cors::compile(&config), found.errors)
     }

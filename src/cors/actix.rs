@@ -6,7 +6,8 @@
 //! or empty list elements; keep `*` for headers from covering `Authorization`; name methods beyond
 //! the standard ones with `*`, and it then advertises CONNECT and TRACE; keep lists in order; send
 //! a static `*` without `Origin`; merge several `Vary` lines; refuse foreign writes; log a reason.
-//! The 204 of a preflight is a 200 there.
+//! The 204 of a preflight is a 200 there. With `cors.engine=actix`, settings that would be left out
+//! or widened are refused (CORS-E096), the rest is said at start (CORS-W118).
 
 use actix_cors::Cors;
 

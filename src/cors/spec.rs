@@ -145,6 +145,8 @@ pub enum Property {
     Credentials,
     /// `allow.private.network`
     PrivateNetwork,
+    /// `engine`
+    Engine,
 }
 
 /// Two properties that do not go together.
@@ -244,7 +246,36 @@ impl PolicySpec {
                 .fix("list the origins"),
             );
         }
+        if self.engine == Engine::Actix {
+            self.beyond_actix(&mut refuse);
+        }
         found
+    }
+
+    /// What actix-cors would leave out silently, and what it would allow beyond the policy
+    /// (CORS-E096). Where only the shape of its answers differs, a warning is enough.
+    fn beyond_actix(&self, refuse: &mut impl FnMut(Property, Option<Property>, Finding)) {
+        let header = self.headers.is_any() && !self.headers.allows(b"authorization");
+        let overridden = self.name != PolicyName::Listener;
+        let private_network = Some(Property::PrivateNetwork);
+        for (beyond, with, what) in [
+            (overridden, None, "applies no policy of a model or a route"),
+            (self.block != Block::Off, None, "refuses no request (`block.disallowed`)"),
+            (!self.allowed_hosts.is_empty(), None, "does not look at `Host` (`allowed.hosts`)"),
+            (header, Some(Property::Headers), "lets `*` cover `Authorization`"),
+            (self.private_network, private_network, "does not answer private network requests"),
+            (
+                self.preflight_cache_control.is_some(),
+                None,
+                "sends no `Cache-Control` on preflights",
+            ),
+            (self.debug, None, "gives no reason (`debug`)"),
+        ] {
+            if beyond {
+                let finding = Finding::new("CORS-E096", format!("the engine `actix` {what}"));
+                refuse(Property::Engine, with, finding.fix("remove that, or use `native`"));
+            }
+        }
     }
 
     fn credentials_conflicts(

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Condition;
 use actix_web::{App, Error, web};
 
 use crate::auth::TokenCheck;
-use crate::cors::{Cors, CorsObserver};
+use crate::cors::{Cors, CorsObserver, Engine};
 use crate::http::{self, AccessLog, State};
 
 /// Which APIs a listener serves.
@@ -71,11 +72,13 @@ pub fn create_app(
         Role::Metrics => web::to(http::metrics),
         Role::InferenceAndManagement => web::to(http::inference_and_management),
     };
+    let actix_cors = actix_cors(role, app);
     App::new()
         .app_data(web::Data::new(app.state.clone()))
         .default_service(routes)
         .wrap(tokens(role, app))
-        .wrap(cors(role, app))
+        .wrap(Condition::new(actix_cors.is_none(), cors(role, app)))
+        .wrap(Condition::new(actix_cors.is_some(), actix_cors.unwrap_or_default()))
         .wrap(AccessLog::new(role.as_str(), &app.state.metrics, app.access_log))
 }
 
@@ -100,4 +103,12 @@ fn cors(role: Role, app: &AppState) -> Cors {
         Role::InferenceAndManagement => Cors::shared_fixed(policies),
     };
     layer.observed_by(Arc::clone(&app.observer))
+}
+
+/// actix-cors in place of [`cors`], for `cors.engine=actix`: on a listener of predictions alone, and
+/// only while some origin is allowed, as it cannot be off.
+fn actix_cors(role: Role, app: &AppState) -> Option<actix_cors::Cors> {
+    let policy = app.policies.inference.base();
+    let chosen = role == Role::Inference && policy.spec().engine == Engine::Actix;
+    (chosen && policy.is_on()).then(|| policy.to_actix_cors())
 }

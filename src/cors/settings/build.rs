@@ -198,7 +198,7 @@ impl<'a> Builder<'a, '_> {
         if let Some(with) = with {
             finding.message.push_str(&format!(" ({})", with.place()));
         }
-        // Only `allowed.origin` and true switches conflict: one of the two was written.
+        // Only `allowed.origin`, true switches and `engine` conflict: one of the two was written.
         if let Some(at) = at.or(with) {
             self.report.push(at.diagnose(finding));
         }
@@ -213,6 +213,7 @@ impl<'a> Builder<'a, '_> {
             Property::Exposed => &[Name::ExposedHeaders],
             Property::Credentials => &[Name::AllowCredentials],
             Property::PrivateNetwork => &[Name::PrivateNetwork],
+            Property::Engine => &[Name::Engine],
         };
         [scope, &Scope::Listener]
             .into_iter()

@@ -8,12 +8,12 @@
 //! Codes: E001 unknown key, E002 set twice, E003 spellings disagree, E004 no origin; E010-E026
 //! origins; E030-E033 methods; E040-E043 request headers; E050-E053 exposed headers; E060, E061
 //! numbers; E070, E071 words; E080 `*` on management; E081 `*` with private networks; E090, E091
-//! the origin file; E095 overrides; E099 a warning under `cors.strict`. W101 `*`; W102 long
-//! max-age; W103 plain http; W104 localhost page, public listener; W105 subdomain pattern with
+//! the origin file; E095 overrides; E096 beyond actix-cors; E099 a warning under `cors.strict`.
+//! W101 `*`; W102 long max-age; W103 plain http; W104 localhost page, public listener; W105 subdomain pattern with
 //! credentials; W106 tokens but no `Authorization`; W107 both spellings; W108 TorchServe's
 //! spelling; W109 no POST; W110 management broader than inference; W111 `X-Request-Id` not exposed;
 //! W112 listed twice; W113 method case; W114 `*` behind a firewall; W115 debug mode; W116 accepted
-//! and not acted on; W117 override for a model that is not loaded at start.
+//! and not acted on; W117 override for a model that is not loaded at start; W118 the engine actix.
 
 mod build;
 mod keys;

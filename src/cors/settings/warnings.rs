@@ -15,17 +15,18 @@ use crate::cors::{
     origins::AllowedOrigins,
     pattern::{HostPattern, OriginPattern},
     policy::CorsPolicy,
-    spec::PolicySpec,
+    spec::{Engine, PolicySpec},
 };
 
 /// Properties that are read and kept for a later version.
-const NOT_ACTED_ON: [Name; 7] = [
+const NOT_ACTED_ON: [Name; 8] = [
     Name::OriginFileReload,
     Name::ShadowFile,
     Name::ReportEnabled,
     Name::ReportPath,
     Name::ReportMaxPerS,
     Name::MetricsOriginSlots,
+    Name::Log,
     Name::Selftest,
 ];
 
@@ -101,6 +102,16 @@ impl Sight<'_, '_> {
                 Name::Debug,
                 "CORS-W115",
                 "the reasons of refusals are sent to every page; not for production",
+            );
+        }
+        if spec.engine == Engine::Actix {
+            self.warn(
+                Name::Engine,
+                "CORS-W118",
+                "for comparison only: actix-cors grants preflights with 200, refuses them with 400 \
+                 and without `Vary`, sends credentials and exposed headers to every origin and \
+                 checks no method on the request itself; an address shared with management stays \
+                 `native`",
             );
         }
         self.any_origin(spec);

@@ -121,3 +121,42 @@ async fn patterns_and_any_origin_are_translated() {
     let found = ask(any.base(), &("https://x.example", "DELETE", vec!["x-a"])).await;
     assert_eq!(found, Some(("*".to_owned(), false)));
 }
+
+/// Codes and messages of what `cors.engine=actix` is refused for, with one more line.
+fn refused_with(line: &str) -> Vec<(&'static str, String)> {
+    let lines = ["cors.allowed.origin=https://a.example", "cors.engine=actix", line];
+    let compiled = compile(&settings(&lines), &open());
+    compiled.problems.into_iter().map(|problem| (problem.code, problem.message)).collect()
+}
+
+#[test]
+fn e096_what_actix_cors_would_leave_out_or_widen_is_refused() {
+    for (line, part) in [
+        ("cors.model.mlp.allowed.origin=https://b.example", "policy of a model or a route"),
+        ("cors.route.x.path=/ping", "policy of a model or a route"),
+        ("cors.block.disallowed=unsafe", "`block.disallowed`"),
+        ("cors.allowed.hosts=a.example", "`allowed.hosts`"),
+        ("cors.allowed.headers=*", "(`cors.allowed.headers=*`, line 3)"),
+        ("cors.allow.private.network=true", "(`cors.allow.private.network=true`, line 3)"),
+        ("cors.preflight.cache.control=public", "`Cache-Control`"),
+        ("cors.debug=true", "`debug`"),
+    ] {
+        let refused = refused_with(line);
+        assert_eq!(refused.len(), 1, "{line}: {refused:?}");
+        assert_eq!(refused[0].0, "CORS-E096", "{line}");
+        assert!(refused[0].1.contains(part), "{line}: {}", refused[0].1);
+    }
+    for line in ["cors.allowed.headers=*, Authorization", "cors.allow.credentials=true"] {
+        assert_eq!(refused_with(line), [], "{line}");
+    }
+}
+
+#[test]
+fn w118_says_at_start_what_the_other_engine_does_differently() {
+    let lines = ["cors.allowed.origin=https://a.example", "cors.engine=actix"];
+    let codes = |lines: &[&str]| -> Vec<&'static str> {
+        compile(&settings(lines), &open()).warnings.iter().map(|w| w.code).collect()
+    };
+    assert!(codes(&lines).contains(&"CORS-W118"));
+    assert!(!codes(&[lines[0], "cors.engine=native"]).contains(&"CORS-W118"));
+}
