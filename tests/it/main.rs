@@ -6,6 +6,7 @@ mod architecture;
 mod archives;
 mod auth;
 mod cors;
+mod fuzz_corpus;
 mod goldens;
 mod listeners;
 mod load;
