@@ -29,7 +29,7 @@ async fn main() -> std::io::Result<()> {
         .workers(threads)
         .backlog(2048)
         .bind("bare", address, move || {
-            let answer = |_: Request| async {
+            let answer = move |_: Request| async move {
                 let mut response = Response::new(StatusCode::NO_CONTENT);
                 for (name, value) in fixed {
                     response.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
