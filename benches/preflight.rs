@@ -22,7 +22,7 @@ use torchfront::cors::{
     Action, Cors, CorsPolicy, ListenerFacts, ListenerPolicies, RequestSketch, Setting, Unobserved,
     compile, decide,
 };
-use torchfront::engine::FakeEngine;
+use torchfront::engine::fake::FakeEngine;
 use torchfront::handlers::Catalog;
 use torchfront::http::State;
 use torchfront::metrics::Metrics;
