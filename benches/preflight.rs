@@ -1,0 +1,273 @@
+//! What a preflight costs, from the decision alone to the whole application; no socket, no libtorch.
+//!
+//! `make bench`, or `cargo bench --bench preflight -- decide` for a part. Sockets and other servers
+//! are measured by `make compare WHAT=preflight`.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN,
+};
+use actix_web::rt::System;
+use actix_web::test::{TestRequest, init_service};
+use actix_web::{App, Error, HttpResponse, web};
+use criterion::{Bencher, Criterion, criterion_group, criterion_main};
+use torchfront::batching::Filling;
+use torchfront::cors::{
+    Action, Cors, CorsPolicy, ListenerFacts, ListenerPolicies, RequestSketch, Setting, Unobserved,
+    compile, decide,
+};
+use torchfront::engine::fake::FakeEngine;
+use torchfront::handlers::Catalog;
+use torchfront::http::State;
+use torchfront::metrics::Metrics;
+use torchfront::registry::{Defaults, Loader, Registry};
+use torchfront::server::{AppState, Role, create_app};
+
+/// As the server itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const LISTED: &str = "https://app0.example";
+const FOREIGN: &str = "https://evil.test";
+const PATH: &str = "/predictions/mlp";
+
+criterion_group!(benches, decisions, compiling, middleware, application);
+criterion_main!(benches);
+
+// === the core ===
+
+fn decisions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decide");
+    let lists = [
+        ("1 origin", origins(1)),
+        ("1,000 origins", origins(1_000)),
+        ("100,000 origins", origins(100_000)),
+        ("1 pattern", patterns(1)),
+        ("1,000 patterns", patterns(1_000)),
+        ("any origin", "*".to_owned()),
+    ];
+    for (list, value) in &lists {
+        let policies = policies(value);
+        let policy = policies.inference.base();
+        for (what, request) in [
+            ("preflight", preflight(LISTED)),
+            ("actual", actual(LISTED)),
+            ("foreign preflight", preflight(FOREIGN)),
+        ] {
+            expect(policy, &request, what, list);
+            group.bench_function(format!("{what}, {list}"), |bencher| {
+                bencher.iter(|| decide(black_box(policy), black_box(&request.facts())));
+            });
+        }
+    }
+    group.finish();
+}
+
+/// A bench of the wrong decision measures nothing.
+fn expect(policy: &CorsPolicy, request: &RequestSketch, what: &str, list: &str) {
+    let action = decide(policy, &request.facts()).action;
+    let as_meant = match what {
+        "preflight" => action == Action::Grant,
+        "actual" => action == Action::Pass,
+        _ => matches!(action, Action::Refuse(_)) || list == "any origin",
+    };
+    assert!(as_meant, "{what}, {list}: {action:?}");
+}
+
+fn compiling(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("compile");
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    for (count, name) in [(1, "1 origin"), (100_000, "100,000 origins")] {
+        let settings = settings(&origins(count));
+        let facts = ListenerFacts::default();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| compile(black_box(&settings), &facts));
+        });
+    }
+    group.finish();
+}
+
+// === the layer ===
+
+fn middleware(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("middleware");
+    for (what, request) in requests() {
+        group.bench_function(format!("{what}, no CORS layer"), |bencher| {
+            run(bencher, |_| App::new().default_service(web::to(HttpResponse::Ok)), &request);
+        });
+        group.bench_function(format!("{what}, torchfront"), |bencher| {
+            run(
+                bencher,
+                |policies| {
+                    let cors = Cors::new(Arc::clone(&policies.inference));
+                    App::new().default_service(web::to(HttpResponse::Ok)).wrap(cors)
+                },
+                &request,
+            );
+        });
+        group.bench_function(format!("{what}, actix-cors"), |bencher| {
+            run(
+                bencher,
+                |policies| {
+                    let cors = policies.inference.base().to_actix_cors();
+                    App::new().default_service(web::to(HttpResponse::Ok)).wrap(cors)
+                },
+                &request,
+            );
+        });
+    }
+    group.finish();
+}
+
+// === the application ===
+
+fn application(criterion: &mut Criterion) {
+    // Lines are formatted, not written.
+    tracing_subscriber::fmt().with_writer(std::io::sink).init();
+    let mut group = criterion.benchmark_group("create_app");
+    for access_log in [false, true] {
+        let state = app_state(access_log);
+        let log = if access_log { "on" } else { "off" };
+        for (what, request) in requests() {
+            group.bench_function(format!("{what}, access log {log}"), |bencher| {
+                run(bencher, |_| create_app(Role::Inference, &state), &request);
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Everything that a server shares, without a model.
+fn app_state(access_log: bool) -> AppState {
+    let metrics = Metrics::new("bench").expect("names are registered once");
+    let loader = Loader {
+        engine: Arc::new(FakeEngine),
+        defaults: Defaults {
+            workers: 1,
+            workers_max: 1,
+            response_timeout: Duration::from_secs(120),
+            startup_timeout: Duration::from_secs(120),
+            job_queue_size: 100,
+            filling: Filling::WorkConserving,
+            limit_max_image_pixels: true,
+            default_service_handler: None,
+        },
+        model_store: None,
+        unpack_dir: std::env::temp_dir(),
+        limits: Default::default(),
+        gpus: 0,
+        metrics: metrics.clone(),
+        handlers: Catalog::default(),
+    };
+    AppState {
+        state: State {
+            registry: Arc::new(Registry::new(loader, Default::default())),
+            metrics,
+            max_request_size: 6_553_500,
+            authorization: None,
+        },
+        policies: policies(LISTED),
+        observer: Arc::new(Unobserved),
+        access_log,
+    }
+}
+
+// === requests and how they are run ===
+
+/// Calls the application in this process, one request after the other.
+fn run<F, B>(
+    bencher: &mut Bencher<'_>,
+    app: impl FnOnce(&ListenerPolicies) -> App<F>,
+    request: &Sketch,
+) where
+    F: actix_web::dev::ServiceFactory<
+            actix_web::dev::ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
+    B: MessageBody,
+{
+    let system = System::new();
+    let service = system.block_on(init_service(app(&policies(LISTED))));
+    let (method, headers) = request;
+    bencher.iter_batched(
+        || {
+            let made = TestRequest::with_uri(PATH).method(method.clone());
+            let made = headers.iter().fold(made, |made, (name, value)| {
+                made.append_header((name.clone(), HeaderValue::from_static(value)))
+            });
+            made.to_request()
+        },
+        |request| system.block_on(service.call(request)).is_ok(),
+        criterion::BatchSize::SmallInput,
+    );
+}
+
+/// A method and headers.
+type Sketch = (Method, &'static [(HeaderName, &'static str)]);
+
+fn requests() -> [(&'static str, Sketch); 3] {
+    const GRANTED: &[(HeaderName, &str)] = &[
+        (ORIGIN, LISTED),
+        (ACCESS_CONTROL_REQUEST_METHOD, "POST"),
+        (ACCESS_CONTROL_REQUEST_HEADERS, "content-type"),
+    ];
+    const REFUSED: &[(HeaderName, &str)] =
+        &[(ORIGIN, FOREIGN), (ACCESS_CONTROL_REQUEST_METHOD, "POST")];
+    const SHARED: &[(HeaderName, &str)] = &[(ORIGIN, LISTED)];
+    [
+        ("preflight", (Method::OPTIONS, GRANTED)),
+        ("foreign preflight", (Method::OPTIONS, REFUSED)),
+        ("actual", (Method::GET, SHARED)),
+    ]
+}
+
+fn preflight(origin: &str) -> RequestSketch {
+    sketch(Method::OPTIONS, origin)
+        .header(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("POST"))
+        .header(ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static("content-type"))
+}
+
+fn actual(origin: &str) -> RequestSketch {
+    sketch(Method::POST, origin)
+}
+
+fn sketch(method: Method, origin: &str) -> RequestSketch {
+    let origin = HeaderValue::try_from(origin).expect("origins are ASCII");
+    RequestSketch::new(method, PATH).header(ORIGIN, origin)
+}
+
+// === policies ===
+
+fn origins(count: usize) -> String {
+    let list: Vec<String> = (0..count).map(|n| format!("https://app{n}.example")).collect();
+    list.join(",")
+}
+
+/// Of which the last one covers [`LISTED`].
+fn patterns(count: usize) -> String {
+    let others = (1..count).map(|n| format!("https://*.tenant{n}.test:*,"));
+    others.collect::<String>() + "https://*.example"
+}
+
+fn settings(origins: &str) -> Vec<Setting> {
+    let line = |key, value, line| Setting::in_file(key, value, "config.properties", line);
+    vec![
+        line("cors.allowed.origin", origins, 1),
+        line("cors.allowed.methods", "GET, POST", 2),
+        line("cors.allowed.headers", "Content-Type, Authorization", 3),
+    ]
+}
+
+fn policies(origins: &str) -> ListenerPolicies {
+    let compiled = compile(&settings(origins), &ListenerFacts::default());
+    compiled.policies.unwrap_or_else(|| panic!("{:?}", compiled.problems))
+}
