@@ -3,9 +3,10 @@
 
 CARGO ?= cargo
 BINARY := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release/torchfront
+DEMO := $(dir $(BINARY))examples/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve test models bench compare libtorch-cuda clean
+.PHONY: help setup build serve demo test models bench compare libtorch-cuda clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +20,10 @@ build: setup ## the release binary, target/release/torchfront
 
 serve: build ## serve the digit classifier on ./config.properties
 	@sh .make/serve $(BINARY)
+
+demo: setup ## serve a web page that draws, calls and gets refused; http://localhost:5173
+	$(CARGO) build --release --locked --example demo
+	@sh .make/demo $(DEMO)
 
 test: setup ## everything: fmt, clippy, doc, tests, CORS conformance
 	@sh .make/test
