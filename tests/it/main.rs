@@ -6,6 +6,8 @@ mod architecture;
 mod archives;
 mod auth;
 mod cors;
+mod engine;
+
 mod goldens;
 mod listeners;
 mod load;
