@@ -159,9 +159,10 @@ impl From<RegisterError> for ServeError {
                 ServeError::new(409, "ConflictStatusException", message)
             }
             RegisterError::Engine(EngineError::OutOfMemory(_)) => ServeError::out_of_resources(),
-            RegisterError::Engine(_) | RegisterError::Handler(_) | RegisterError::Device(_) => {
-                ServeError::new(400, "InvalidModelException", message)
-            }
+            RegisterError::Engine(_)
+            | RegisterError::ModelConfig(_)
+            | RegisterError::Handler(_)
+            | RegisterError::Device(_) => ServeError::new(400, "InvalidModelException", message),
             RegisterError::Runtime(_) | RegisterError::TooManyWorkers(_) => {
                 ServeError::bad_request(message)
             }

@@ -2,9 +2,9 @@
 //!
 //! Read by `model_archive.rs`, applied by the registry, passed on to the handler. The keys and their
 //! rules are TorchServe's `ModelConfig.java`: a value of the wrong type or range is ignored with a
-//! warning, and an unknown key is the handler's own. One difference: a file that is not YAML is an
-//! error with line and column, where TorchServe only logs it, because a typo must not silently lose
-//! every setting.
+//! warning, and an unknown key is the registry's (how the model is run) or the handler's own. One
+//! difference: a file that is not YAML is an error with line and column, where TorchServe only logs
+//! it, because a typo must not silently lose every setting.
 
 use std::time::Duration;
 

@@ -235,12 +235,13 @@ fn tch_error(error: tch::TchError) -> EngineError {
     failed(text)
 }
 
-/// The host's copy of a result.
-pub(super) fn from_ivalue(value: &Owned) -> Result<Value, EngineError> {
-    read(value, MAX_DEPTH)
+/// The host's copy of a result. With `widen`, floats narrower than `float32` become `float32`: a
+/// caller does not see the precision that the model was cast to.
+pub(super) fn from_ivalue(value: &Owned, widen: bool) -> Result<Value, EngineError> {
+    read(value, MAX_DEPTH, widen)
 }
 
-fn read(value: &Owned, depth: usize) -> Result<Value, EngineError> {
+fn read(value: &Owned, depth: usize, widen: bool) -> Result<Value, EngineError> {
     if depth == 0 {
         return Err(failed(format!("the model's result is nested deeper than {MAX_DEPTH}")));
     }
@@ -253,14 +254,16 @@ fn read(value: &Owned, depth: usize) -> Result<Value, EngineError> {
         1 => {
             // SAFETY: the tag says tensor; the new reference is owned by the wrapper.
             let tensor = unsafe { Tensor::from_ptr(ati_to_tensor(raw)) };
-            Value::Tensor(from_tensor(&tensor)?)
+            Value::Tensor(from_tensor(&tensor, widen)?)
         }
         2 => Value::Double(unsafe { ati_to_double(raw) }),
         3 => Value::Int(unsafe { ati_to_int(raw) }),
         4 => Value::Bool(unsafe { ati_to_bool(raw) } != 0),
         5 => {
             let len = unsafe { ati_tuple_length(raw) };
-            Value::Tuple(parts(len, depth, |out, len| unsafe { ati_to_tuple(raw, out, len) })?)
+            Value::Tuple(parts(len, depth, widen, |out, len| unsafe {
+                ati_to_tuple(raw, out, len)
+            })?)
         }
         6 => {
             let mut values = vec![0_i64; length(raw)?];
@@ -285,18 +288,18 @@ fn read(value: &Owned, depth: usize) -> Result<Value, EngineError> {
             // SAFETY: each pointer is a new reference that the wrapper owns.
             let tensors: Vec<Tensor> =
                 pointers.into_iter().map(|pointer| unsafe { Tensor::from_ptr(pointer) }).collect();
-            let values = tensors.iter().map(|tensor| from_tensor(tensor).map(Value::Tensor));
+            let values = tensors.iter().map(|tensor| from_tensor(tensor, widen).map(Value::Tensor));
             Value::List(values.collect::<Result<_, _>>()?)
         }
         12 => {
             let len = unsafe { ati_length(raw) };
-            Value::List(parts(len, depth, |out, len| unsafe {
+            Value::List(parts(len, depth, widen, |out, len| unsafe {
                 ati_to_generic_list(raw, out, len)
             })?)
         }
         13 => {
             let len = unsafe { ati_length(raw) };
-            let flat = parts(len.saturating_mul(2), depth, |out, _| unsafe {
+            let flat = parts(len.saturating_mul(2), depth, widen, |out, _| unsafe {
                 ati_to_generic_dict(raw, out, len)
             })?;
             Value::Dict(pairs(flat)?)
@@ -332,6 +335,7 @@ fn text(raw: *mut CIValue) -> Result<String, EngineError> {
 fn parts(
     len: c_int,
     depth: usize,
+    widen: bool,
     fill: impl FnOnce(*mut *mut CIValue, c_int),
 ) -> Result<Vec<Value>, EngineError> {
     no_error()?;
@@ -342,7 +346,7 @@ fn parts(
     let owned: Vec<Owned> =
         pointers.into_iter().filter_map(NonNull::new).map(Owned::from_raw).collect();
     filled?;
-    owned.iter().map(|part| read(part, depth - 1)).collect()
+    owned.iter().map(|part| read(part, depth - 1, widen)).collect()
 }
 
 /// Keys and values in turn, to pairs with text keys.
@@ -362,7 +366,10 @@ fn pairs(flat: Vec<Value>) -> Result<Vec<(String, Value)>, EngineError> {
     Ok(pairs)
 }
 
-fn from_tensor(tensor: &Tensor) -> Result<HostTensor, EngineError> {
+fn from_tensor(tensor: &Tensor, widen: bool) -> Result<HostTensor, EngineError> {
+    if widen && matches!(tensor.f_kind().map_err(tch_error)?, Kind::BFloat16 | Kind::Half) {
+        return from_tensor(&tensor.f_to_kind(Kind::Float).map_err(tch_error)?, false);
+    }
     let tensor = match tensor.device() {
         tch::Device::Cpu => tensor.f_contiguous(),
         _ => tensor.f_to_device(tch::Device::Cpu).and_then(|tensor| tensor.f_contiguous()),

@@ -6,9 +6,14 @@
 //! benches of the rooms above.
 
 mod device;
+#[cfg(feature = "torch")]
+mod difference;
 pub mod fake;
 #[cfg(feature = "torch")]
 mod ivalue;
+pub mod options;
+#[cfg(feature = "torch")]
+mod prepare;
 #[cfg(feature = "torch")]
 mod shim;
 mod tensor;
@@ -21,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use device::{Device, DeviceError, Devices};
+pub use options::LoadOptions;
 pub use tensor::{DType, Elements, HostTensor, ShapeError, element_count};
 pub use threads::{available_cores, give_way_to_reactors};
 #[cfg(feature = "torch")]
@@ -58,6 +64,22 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// [`EngineError`] when the copy does not fit in memory.
     fn replica(&self) -> Result<Option<Arc<dyn Module>>, EngineError>;
+
+    /// This module as it is to serve on the CPU or device it is on, or none when it serves as it is.
+    /// What `options` leave open is chosen: the fastest whose results on `example` are those of the
+    /// module as it was saved. `name` is for log lines.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the engine refuses what `options` ask for.
+    fn prepared(
+        &self,
+        name: &str,
+        options: &LoadOptions,
+        example: Option<Vec<Value>>,
+    ) -> Result<Option<Arc<dyn Module>>, EngineError> {
+        let _ = (name, options, example);
+        Ok(None)
+    }
 }
 
 /// Why a model could not be loaded or run.

@@ -1,14 +1,17 @@
 // The part of libtorch that the crate tch does not reach: module loading under our own handle,
-// freezing, InferenceMode, the signature, and what a module writes to when it is called.
+// freezing and the other optimisations, InferenceMode, the signature, and what a module writes to
+// when it is called.
 //
 // Every function catches every exception and reports it as text: nothing unwinds into Rust.
 
 #include <torch/script.h>
 
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/runtime/jit_exception.h>
 
@@ -84,6 +87,60 @@ void writing_nodes(Block* block, std::vector<Node*>& nodes) {
   }
 }
 
+// How a module was converted: its weights at load, its arguments at each call.
+enum Conversion { kChannelsLast = 1, kBfloat16 = 2 };
+
+// `tensor` in the layout and precision of `conversion`. Integers keep their type; only rank 4 has a
+// channels_last layout. At most one copy is made.
+at::Tensor converted(const at::Tensor& tensor, int conversion) {
+  const bool is_float = tensor.is_floating_point() && tensor.layout() == c10::kStrided;
+  if (!is_float) return tensor;
+  const bool last = (conversion & kChannelsLast) && tensor.dim() == 4;
+  const bool cast = (conversion & kBfloat16) && tensor.scalar_type() != c10::kBFloat16;
+  const auto format = last ? c10::MemoryFormat::ChannelsLast : c10::MemoryFormat::Preserve;
+  if (cast) return tensor.to(c10::kBFloat16, /*non_blocking=*/false, /*copy=*/false, format);
+  return last ? tensor.contiguous(format) : tensor;
+}
+
+// The same for an argument: a tensor, or a list or tuple of them. Others have no layout.
+IValue converted(const IValue& value, int conversion) {
+  if (conversion == 0) return value;
+  if (value.isTensor() && value.toTensor().defined()) {
+    return converted(value.toTensor(), conversion);
+  }
+  if (value.isTensorList()) {
+    c10::List<at::Tensor> list;
+    for (const at::Tensor& tensor : value.toTensorVector()) {
+      list.push_back(converted(tensor, conversion));
+    }
+    return list;
+  }
+  if (value.isTuple()) {
+    std::vector<IValue> parts;
+    for (const IValue& part : value.toTupleRef().elements()) {
+      parts.push_back(converted(part, conversion));
+    }
+    return c10::ivalue::Tuple::create(std::move(parts));
+  }
+  return value;
+}
+
+// A traced graph keeps its convolutions as `_convolution`, which tells its rank by its strides.
+bool convolves_in_2d(const Block* block) {
+  for (const Node* node : block->nodes()) {
+    const auto kind = node->kind();
+    if (kind == c10::aten::conv2d || kind == c10::aten::conv_transpose2d) return true;
+    if (kind == c10::aten::_convolution || kind == c10::aten::convolution) {
+      const auto stride = torch::jit::toIValue(node->input(3));
+      if (stride && stride->isIntList() && stride->toIntVector().size() == 2) return true;
+    }
+    for (const Block* inner : node->blocks()) {
+      if (convolves_in_2d(inner)) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -108,6 +165,39 @@ EXPORT Module* torchfront_freeze(const Module* module, Error* error) {
                  [&] { return new Module(torch::jit::freeze(*module)); });
 }
 
+// A frozen copy that is also prepared for this machine: convolutions folded, fused and laid out for
+// oneDNN. It cannot be saved any more.
+EXPORT Module* torchfront_optimize_for_inference(const Module* module, Error* error) {
+  return guarded(error, static_cast<Module*>(nullptr), [&] {
+    Module frozen = torch::jit::freeze(*module);
+    return new Module(torch::jit::optimize_for_inference(frozen));
+  });
+}
+
+// A copy whose weights are converted (a set of `Conversion`), before it is frozen.
+EXPORT Module* torchfront_convert(const Module* module, int conversion, Error* error) {
+  return guarded(error, static_cast<Module*>(nullptr), [&] {
+    c10::NoGradGuard guard;
+    auto copy = std::make_unique<Module>(module->deepcopy());
+    // Parameters, buffers, and tensors that are plain attributes.
+    for (const IValue& attribute : copy->attributes()) {
+      if (!attribute.isTensor() || !attribute.toTensor().defined()) continue;
+      at::Tensor weight = attribute.toTensor();
+      weight.set_data(converted(weight, conversion));
+    }
+    return copy.release();
+  });
+}
+
+// 1 when `forward` has a convolution over two dimensions, 0 when not, -1 on an error.
+EXPORT int torchfront_convolves_in_2d(const Module* module, Error* error) {
+  return guarded(error, -1, [&] {
+    auto graph = module->get_method("forward").graph()->copy();
+    torch::jit::Inline(*graph);
+    return convolves_in_2d(graph->block()) ? 1 : 0;
+  });
+}
+
 // A copy with attributes of its own, for a worker that must not share them.
 EXPORT Module* torchfront_deepcopy(const Module* module, Error* error) {
   return guarded(error, static_cast<Module*>(nullptr),
@@ -120,16 +210,18 @@ EXPORT void torchfront_free_module(Module* module) {
   free(ignored.message);
 }
 
-// One call of `forward` under InferenceMode. The arguments are left to the caller. What the model
+// One call of `forward` under InferenceMode, with the arguments converted as the weights were. The
+// arguments are left to the caller. What the model
 // raises itself is a failure; what its operators say of the arguments is a refusal. libtorch has no
 // type for that difference but the one of a raised exception, so a fault of an operator that is
 // nobody's input counts as a refusal too; errors of CUDA never do.
-EXPORT IValue* torchfront_forward(Module* module, IValue* const* arguments, size_t count, Error* error) {
+EXPORT IValue* torchfront_forward(Module* module, IValue* const* arguments, size_t count,
+                                  int conversion, Error* error) {
   return guarded(error, static_cast<IValue*>(nullptr), [&]() -> IValue* {
     c10::InferenceMode guard;
     std::vector<IValue> inputs;
     inputs.reserve(count + 1);
-    for (size_t i = 0; i < count; ++i) inputs.push_back(*arguments[i]);
+    for (size_t i = 0; i < count; ++i) inputs.push_back(converted(*arguments[i], conversion));
     try {
       return new IValue(module->forward(std::move(inputs)));
     } catch (const torch::jit::JITException& e) {

@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 
 use torch_sys::{CIValue, CModule_};
 
+use super::options::{MemoryFormat, Precision};
 use super::{Argument, EngineError, Signature};
 
 /// A `torch::jit::Module` of our own.
@@ -23,6 +24,10 @@ pub(super) struct Writes {
     /// Its arguments: it must be given copies.
     pub(super) inputs: bool,
 }
+
+/// How the weights of a module, and the arguments of each call, differ from what was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Conversion(c_int);
 
 /// Filled by the shim when a call fails.
 #[repr(C)]
@@ -39,12 +44,23 @@ unsafe extern "C" {
     fn torchfront_set_num_threads(count: c_int);
     fn torchfront_load(path: *const c_char, device: c_int, error: *mut RawError) -> *mut CModule_;
     fn torchfront_freeze(module: *const CModule_, error: *mut RawError) -> *mut CModule_;
+    fn torchfront_optimize_for_inference(
+        module: *const CModule_,
+        error: *mut RawError,
+    ) -> *mut CModule_;
+    fn torchfront_convert(
+        module: *const CModule_,
+        conversion: c_int,
+        error: *mut RawError,
+    ) -> *mut CModule_;
+    fn torchfront_convolves_in_2d(module: *const CModule_, error: *mut RawError) -> c_int;
     fn torchfront_deepcopy(module: *const CModule_, error: *mut RawError) -> *mut CModule_;
     fn torchfront_free_module(module: *mut CModule_);
     fn torchfront_forward(
         module: *mut CModule_,
         arguments: *const *mut CIValue,
         count: usize,
+        conversion: c_int,
         error: *mut RawError,
     ) -> *mut CIValue;
     fn torchfront_signature(module: *const CModule_, error: *mut RawError) -> *mut c_char;
@@ -65,6 +81,30 @@ pub(super) fn set_num_threads(count: usize) {
     unsafe { torchfront_set_num_threads(count) }
 }
 
+// === impl Conversion ===
+
+impl Conversion {
+    const CHANNELS_LAST: c_int = 1;
+    const BFLOAT16: c_int = 2;
+
+    pub(super) fn new(format: MemoryFormat, precision: Precision) -> Conversion {
+        let format = match format {
+            MemoryFormat::Contiguous => 0,
+            MemoryFormat::ChannelsLast => Conversion::CHANNELS_LAST,
+        };
+        let precision = match precision {
+            Precision::Float32 => 0,
+            Precision::Bfloat16 => Conversion::BFLOAT16,
+        };
+        Conversion(format | precision)
+    }
+
+    /// True when weights and arguments stay as they are.
+    pub(super) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
 // === impl ModuleHandle ===
 
 impl ModuleHandle {
@@ -83,6 +123,31 @@ impl ModuleHandle {
         ModuleHandle::made(|error| unsafe { torchfront_freeze(self.0.as_ptr(), error) })
     }
 
+    /// A frozen copy, laid out and fused for this machine.
+    pub(super) fn optimize_for_inference(&self) -> Result<ModuleHandle, EngineError> {
+        // SAFETY: the module lives while `self` does.
+        ModuleHandle::made(|error| unsafe {
+            torchfront_optimize_for_inference(self.0.as_ptr(), error)
+        })
+    }
+
+    /// A copy with converted weights; [`ModuleHandle::forward`] must be given the same conversion.
+    pub(super) fn convert(&self, conversion: Conversion) -> Result<ModuleHandle, EngineError> {
+        // SAFETY: the module lives while `self` does.
+        ModuleHandle::made(|error| unsafe {
+            torchfront_convert(self.0.as_ptr(), conversion.0, error)
+        })
+    }
+
+    /// Does `forward` have a convolution over two dimensions?
+    pub(super) fn convolves_in_2d(&self) -> Result<bool, EngineError> {
+        checked(|error| {
+            // SAFETY: the module lives while `self` does.
+            let answer = unsafe { torchfront_convolves_in_2d(self.0.as_ptr(), error) };
+            (answer >= 0).then_some(answer == 1)
+        })
+    }
+
     /// A copy with attributes of its own.
     pub(super) fn deepcopy(&self) -> Result<ModuleHandle, EngineError> {
         // SAFETY: the module lives while `self` does.
@@ -93,11 +158,18 @@ impl ModuleHandle {
     pub(super) fn forward(
         &self,
         arguments: &[*mut CIValue],
+        conversion: Conversion,
     ) -> Result<NonNull<CIValue>, EngineError> {
         checked(|error| {
             // SAFETY: the module lives while `self` does; the caller owns live arguments.
             let result = unsafe {
-                torchfront_forward(self.0.as_ptr(), arguments.as_ptr(), arguments.len(), error)
+                torchfront_forward(
+                    self.0.as_ptr(),
+                    arguments.as_ptr(),
+                    arguments.len(),
+                    conversion.0,
+                    error,
+                )
             };
             NonNull::new(result)
         })

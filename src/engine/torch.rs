@@ -1,26 +1,29 @@
-//! TorchScript through libtorch: load, freeze, look at what a call writes, run.
+//! TorchScript through libtorch: load, look at what a call writes, run.
 //!
 //! Created by `server/startup.rs`, called by the registry (load) and by worker threads (forward).
 //! One module serves all workers unless a call writes to its attributes; then each worker gets a
-//! replica of its own, as TorchServe's processes have.
+//! replica of its own, as TorchServe's processes have. `prepare.rs` optimises it before it serves.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::ivalue::{Owned, from_ivalue, to_ivalue};
-use super::shim::{self, ModuleHandle, Writes};
-use super::{Device, Engine, EngineError, Module, Signature, Value};
+use super::options::{Precision, Variant};
+use super::shim::{self, Conversion, ModuleHandle, Writes};
+use super::{Device, Engine, EngineError, LoadOptions, Module, Signature, Value};
 
 /// Runs TorchScript files (`torch.jit.save`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TorchEngine;
 
 /// A loaded TorchScript module on one device.
-struct TorchModule {
-    handle: ModuleHandle,
-    signature: Signature,
-    device: Device,
-    writes: Writes,
+pub(super) struct TorchModule {
+    pub(super) handle: Arc<ModuleHandle>,
+    pub(super) signature: Signature,
+    pub(super) device: Device,
+    pub(super) writes: Writes,
+    /// How the weights were changed, and the arguments of each call must be.
+    pub(super) variant: Variant,
 }
 
 // === impl TorchEngine ===
@@ -45,21 +48,10 @@ impl Engine for TorchEngine {
         })?;
         // The signature is read first: freezing drops the defaults of arguments.
         let signature = handle.signature()?;
-        let handle = match handle.freeze() {
-            Ok(frozen) => frozen,
-            Err(error) => {
-                tracing::info!(model = name, %error, "served as it is: libtorch does not freeze it");
-                handle
-            }
-        };
-        let writes = handle.writes()?;
-        if writes.attributes {
-            tracing::info!(
-                model = name,
-                "a call changes the module's own attributes: each worker gets its own copy"
-            );
-        }
-        Ok(Arc::new(TorchModule { handle, signature, device, writes }))
+        // Nobody has looked yet what a call writes: the safe answer, until it is prepared.
+        let (handle, writes) = (Arc::new(handle), Writes { attributes: true, inputs: true });
+        tracing::debug!(model = name, "loaded");
+        Ok(Arc::new(TorchModule { handle, signature, device, writes, variant: Variant::PLAIN }))
     }
 
     fn enter_worker_thread(&self, intra_op_threads: usize) {
@@ -93,9 +85,10 @@ impl Module for TorchModule {
             })
             .collect::<Result<_, _>>()?;
         let pointers: Vec<_> = owned.iter().map(Owned::as_ptr).collect();
-        let result = Owned::from_raw(self.handle.forward(&pointers)?);
+        let conversion = Conversion::new(self.variant.memory_format, self.variant.precision);
+        let result = Owned::from_raw(self.handle.forward(&pointers, conversion)?);
         // `arguments` lives until here: a result may be a view of it.
-        from_ivalue(&result)
+        from_ivalue(&result, self.variant.precision == Precision::Bfloat16)
     }
 
     fn signature(&self) -> &Signature {
@@ -107,10 +100,21 @@ impl Module for TorchModule {
             return Ok(None);
         }
         Ok(Some(Arc::new(TorchModule {
-            handle: self.handle.deepcopy()?,
+            handle: Arc::new(self.handle.deepcopy()?),
             signature: self.signature.clone(),
             device: self.device,
             writes: self.writes,
+            variant: self.variant,
         })))
+    }
+
+    fn prepared(
+        &self,
+        name: &str,
+        options: &LoadOptions,
+        example: Option<Vec<Value>>,
+    ) -> Result<Option<Arc<dyn Module>>, EngineError> {
+        let prepared = super::prepare::prepare(name, self, options, example)?;
+        Ok(Some(Arc::new(prepared)))
     }
 }

@@ -6,6 +6,7 @@
 
 use super::HandlerError;
 use super::declared::Declared;
+use super::example::Noise;
 use crate::engine::{Signature, Value};
 
 /// The arguments that a model's `forward` takes.
@@ -75,6 +76,23 @@ impl Arguments {
     pub(super) fn only_declared(&self) -> Option<&Declared> {
         let others_optional = self.slots.iter().skip(1).all(|slot| !slot.required);
         self.slots.first().filter(|_| others_optional)?.declared.as_ref()
+    }
+
+    /// Tensors of `rows` rows for every argument that a request must give, if all of their shapes
+    /// are declared but for the batch dimension.
+    pub(super) fn example(&self, rows: usize) -> Option<Vec<Value>> {
+        let given = self.slots.iter().rposition(|slot| slot.required || slot.declared.is_some())?;
+        let mut noise = Noise::new();
+        let tensors = self.slots[..=given].iter().map(|slot| {
+            let declared = slot.declared.as_ref()?;
+            let [batch, sample @ ..] = declared.shape.as_deref()? else { return None };
+            let mut shape = vec![batch.unwrap_or(rows)];
+            for size in sample {
+                shape.push((*size)?);
+            }
+            noise.tensor(declared.dtype, shape).map(Value::Tensor)
+        });
+        tensors.collect()
     }
 
     /// The required arguments behind the first.

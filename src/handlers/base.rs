@@ -238,6 +238,10 @@ impl Handler for BaseHandler {
         Some(self.sample(arguments.collect(), sample.asked.form.clone(), 0))
     }
 
+    fn example(&self, rows: usize) -> Option<Vec<Value>> {
+        self.arguments.example(rows)
+    }
+
     fn preprocess_is_cheap(&self, input: &RequestInput) -> bool {
         input.payload().is_none_or(|payload| payload.value.len() <= CHEAP_BODY)
     }

@@ -433,3 +433,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn examples_are_made_where_every_required_argument_is_declared_in_full() {
+    let example = |arguments: &[(&str, &str)], inputs: Json| {
+        let handler = handler(arguments, &json!({ "inputs": inputs }));
+        assert_eq!(handler.example(3), handler.example(3));
+        let shape = |value: &Value| match value {
+            Value::Tensor(tensor) => (tensor.dtype(), tensor.shape().to_vec()),
+            other => panic!("{other:?}"),
+        };
+        handler.example(3).map(|values| values.iter().map(shape).collect::<Vec<_>>())
+    };
+    let floats = json!({"name": "x", "datatype": "FP32", "shape": [-1, 4]});
+    let integers = json!({"name": "y", "datatype": "INT64", "shape": [2]});
+    let x = (DType::Float32, vec![3, 4]);
+    let both = Some(vec![x.clone(), (DType::Int64, vec![2])]);
+    let one = [("x", "Tensor")];
+    let two = [("x", "Tensor"), ("y", "Tensor")];
+    let optional = [("x", "Tensor"), ("y", "Tensor?")];
+    assert_eq!(example(&one, json!([floats])), Some(vec![x.clone()]));
+    assert_eq!(example(&two, json!([floats, integers])), both);
+    assert_eq!(example(&optional, json!([floats, integers])), both);
+    assert_eq!(example(&optional, json!([floats])), Some(vec![x]));
+    assert_eq!(example(&two, json!([floats])), None);
+    assert_eq!(example(&one, json!([])), None);
+    assert_eq!(example(&[], json!([])), None);
+    for shape in [json!([-1, -1]), json!([]), json!(null), json!([-1, 1_u64 << 40])] {
+        assert_eq!(example(&one, json!([{"datatype": "FP32", "shape": shape}])), None, "{shape}");
+    }
+}

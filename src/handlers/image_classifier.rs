@@ -13,8 +13,9 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::base::collate;
+use super::example::Noise;
 use super::image::{ImageError, decode, looks_like_image};
-use super::image_settings::ImageSettings;
+use super::image_settings::{ImageSettings, Resize};
 use super::json::{JsonError, Kind, Scanner};
 use super::json_text::{Brackets, JsonText, Layout};
 use super::labels::Labels;
@@ -24,7 +25,7 @@ use super::{
     Asked, Form, Handler, HandlerError, HandlerSettings, Parameter, Prediction, RequestInput,
     Sample,
 };
-use crate::engine::{DType, Elements, HostTensor, Value};
+use crate::engine::{DType, Elements, HostTensor, Value, element_count};
 
 /// Classifies pictures.
 #[derive(Debug)]
@@ -275,6 +276,26 @@ impl Handler for ImageClassifier {
             _ => return Err(refuse()),
         };
         Ok(rows.iter().map(|probabilities| self.answer(probabilities)).collect())
+    }
+
+    /// Pictures of noise, normalised; none when pictures keep a size of their own.
+    fn example(&self, rows: usize) -> Option<Vec<Value>> {
+        let (height, width) = match (self.settings.crop, self.settings.resize) {
+            (Some(size), _) => size,
+            (None, Resize::Exactly(height, width)) => (height, width),
+            (None, Resize::Shorter(side)) => (side, side),
+            (None, Resize::Keep) => return None,
+        };
+        let shape = vec![rows, self.values.len(), height, width];
+        element_count(&shape).filter(|count| *count <= MAX_ELEMENTS)?;
+        let mut noise = Noise::new();
+        let planes = self.values.iter().cycle().take(rows * self.values.len());
+        let elements = planes.flat_map(|values| {
+            let pixels = (0..height * width).map(|_| values[usize::from(noise.byte())]);
+            pixels.collect::<Vec<f32>>()
+        });
+        let elements = Elements::Float32(elements.collect());
+        Some(vec![Value::Tensor(HostTensor::new(shape, elements).ok()?)])
     }
 }
 

@@ -392,3 +392,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn examples_are_pictures_of_the_models_size_and_always_the_same() {
+    for (settings, shape) in [
+        (json!({}), Some([2, 3, 224, 224])),
+        (bytes_of(1), Some([2, 1, 16, 20])),
+        (json!({"resize": [20, 30], "crop": null}), Some([2, 3, 20, 30])),
+        (json!({"resize": 28, "crop": null}), Some([2, 3, 28, 28])),
+        (json!({"resize": null, "crop": null}), None),
+    ] {
+        let handler = handler(None, settings);
+        let example = handler.example(2);
+        assert_eq!(example, handler.example(2));
+        let Some(example) = example else {
+            assert_eq!(shape, None);
+            continue;
+        };
+        let [Value::Tensor(tensor)] = example.as_slice() else { panic!("one tensor") };
+        assert_eq!(Some(tensor.shape()), shape.as_ref().map(<[usize; 4]>::as_slice));
+        let Elements::Float32(values) = tensor.elements() else { panic!("float32") };
+        assert!(values.iter().any(|value| *value != values[0]));
+    }
+    assert_eq!(handler(None, json!({})).example(usize::MAX), None);
+}

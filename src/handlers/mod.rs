@@ -10,6 +10,7 @@ mod base;
 mod catalog;
 mod declared;
 mod element;
+mod example;
 mod image;
 mod image_classifier;
 mod image_settings;
@@ -93,7 +94,8 @@ pub trait Handler: Send + Sync + 'static {
         false
     }
 
-    /// Arguments of `rows` rows with which the model may be warmed up, if their shape is known.
+    /// Arguments of `rows` rows to try the model with before its first request, if their shape is
+    /// known: the same ones each time, and not all zero.
     fn example(&self, rows: usize) -> Option<Vec<Value>> {
         let _ = rows;
         None

@@ -139,6 +139,9 @@ pub enum RegisterError {
     /// The engine could not load the serialized file.
     #[error("{0}")]
     Engine(#[from] EngineError),
+    /// A key of `model-config.yaml` that is this server's own is wrong.
+    #[error("model-config.yaml: {0}")]
+    ModelConfig(String),
     /// The handler does not fit the archive (its labels or its settings).
     #[error("{0}")]
     Handler(HandlerError),

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use super::error::RegisterError;
+use super::execution::Execution;
 use super::model::Model;
 use super::settings::{Defaults, ModelSettings, PartialSettings};
 use super::weights::Weights;
@@ -19,7 +20,7 @@ use crate::archive::{
     Unnamed,
 };
 use crate::batching::JobQueue;
-use crate::engine::{Devices, Engine, Signature};
+use crate::engine::{Devices, Engine, Signature, available_cores};
 use crate::handlers::{self, Handler, HandlerSettings};
 use crate::metrics::Metrics;
 
@@ -68,6 +69,7 @@ pub(super) struct Opened {
     pub(super) version: String,
     pub(super) settings: ModelSettings,
     pub(super) default_version: bool,
+    execution: Execution,
     url: String,
     runtime: Runtime,
     at_startup: bool,
@@ -123,6 +125,13 @@ impl Loader {
         let default_version = merged.default_version.unwrap_or(false);
         let settings = merged.resolve(&self.defaults);
         let devices = Devices::choose(settings.device_type, &settings.device_ids, self.gpus)?;
+        let null = serde_json::Value::Null;
+        let config = archive.model_config().map_or(&null, |config| &config.rest);
+        let execution = Execution::read(config)?;
+        let cores = available_cores().get();
+        if let Some(warning) = execution.warning(settings.min_workers, cores) {
+            tracing::warn!(model = name, version, "{warning}");
+        }
         Ok(Opened {
             runtime: runtime.unwrap_or(archive.manifest().runtime),
             url: request.url,
@@ -131,6 +140,7 @@ impl Loader {
             version,
             settings,
             default_version,
+            execution,
             archive,
             devices,
             started,
@@ -145,13 +155,9 @@ impl Loader {
     pub(super) fn load(&self, opened: Opened) -> Result<Model, RegisterError> {
         let Opened { name, version, settings, devices, .. } = opened;
         let mut weights = Weights::new(opened.archive);
-        let (module, _) = weights.on(devices.of_worker(0), &name, &*self.engine)?;
-        let handler = self.handler(&name, weights.archive(), module.signature().clone())?;
-        drop(module);
-        let took = opened.started.elapsed();
-        if took > settings.startup_timeout {
-            tracing::warn!(model = name, version, ?took, "loading took longer than startupTimeout");
-        }
+        let first = devices.of_worker(0);
+        let signature = weights.load(first, &name, &*self.engine)?.signature().clone();
+        let handler = self.handler(&name, weights.archive(), signature)?;
         let queue = Arc::new(JobQueue::new(settings.job_queue_size, settings.batch));
         let metrics = self.metrics.model(&name, &version);
         let equipment = Equipment {
@@ -161,7 +167,13 @@ impl Loader {
             engine: Arc::clone(&self.engine),
             metrics: metrics.clone(),
             devices,
+            execution: opened.execution,
         };
+        weights.ready(first, &equipment)?;
+        let took = opened.started.elapsed();
+        if took > settings.startup_timeout {
+            tracing::warn!(model = name, version, ?took, "loading took longer than startupTimeout");
+        }
         Ok(Model {
             url: opened.url,
             runtime: opened.runtime.as_str().to_owned(),

@@ -14,6 +14,7 @@
 
 mod change;
 mod error;
+mod execution;
 mod load;
 mod model;
 mod registration;

@@ -8,18 +8,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::workers::Equipment;
 use crate::archive::ModelArchive;
 use crate::engine::{Device, Engine, EngineError, HostTensor, Module, Value};
-use crate::handlers::Handler;
 
 /// What a model version has on disk and in memory.
 pub(super) struct Weights {
     archive: ModelArchive,
-    modules: Vec<(Device, Arc<dyn Module>)>,
+    modules: Vec<OnDevice>,
 }
 
-/// Warming up ends after this time, however many sizes are left.
-const WARM_UP_BUDGET: Duration = Duration::from_secs(5);
+/// The copy of the weights on one device.
+struct OnDevice {
+    device: Device,
+    module: Arc<dyn Module>,
+    /// Optimised and warmed up.
+    is_ready: bool,
+}
+
+/// Warming up that nobody asked for ends after this time, however many sizes are left: readiness
+/// waits for it.
+const WARM_UP_BUDGET: Duration = Duration::from_millis(500);
 /// Bytes of arguments of a warm-up call; a larger batch is met cold.
 const MAX_WARM_UP_BYTES: usize = 256 << 20;
 
@@ -41,22 +50,49 @@ impl Weights {
         self.archive.dir()
     }
 
-    /// The module on `device`, loaded if it is not there yet. `name` is for log lines. Blocks.
+    /// The module on `device` as it was saved, or as it serves already; loaded if it is not there
+    /// yet. `name` is for log lines. Blocks.
     ///
     /// # Errors
     /// [`EngineError`] when the file is no model of the engine, or does not fit in memory.
-    pub(super) fn on(
+    pub(super) fn load(
         &mut self,
         device: Device,
         name: &str,
         engine: &dyn Engine,
-    ) -> Result<(Arc<dyn Module>, Loading), EngineError> {
-        if let Some((_, module)) = self.modules.iter().find(|(other, _)| *other == device) {
-            return Ok((Arc::clone(module), Loading::Found));
+    ) -> Result<Arc<dyn Module>, EngineError> {
+        if let Some(found) = self.modules.iter().find(|found| found.device == device) {
+            return Ok(Arc::clone(&found.module));
         }
         let module = engine.load(name, self.archive.serialized_file(), device)?;
-        self.modules.push((device, Arc::clone(&module)));
-        Ok((module, Loading::Fresh))
+        self.modules.push(OnDevice { device, module: Arc::clone(&module), is_ready: false });
+        Ok(module)
+    }
+
+    /// The module on `device` as it is to serve: loaded, optimised and warmed up, each once. Blocks.
+    ///
+    /// # Errors
+    /// As [`Weights::load`]; and when the engine refuses what `model-config.yaml` asks for.
+    pub(super) fn ready(
+        &mut self,
+        device: Device,
+        equipment: &Equipment,
+    ) -> Result<Arc<dyn Module>, EngineError> {
+        let saved = self.load(device, &equipment.model, &*equipment.engine)?;
+        let Some(place) = self.modules.iter_mut().find(|found| found.device == device) else {
+            return Ok(saved); // not reached: `load` put it there
+        };
+        if place.is_ready {
+            return Ok(saved);
+        }
+        // The loading thread is one of the blocking pool: it is given back as a worker's would be.
+        equipment.engine.enter_worker_thread(1);
+        let example = equipment.handler.example(1);
+        let prepared = saved.prepared(&equipment.model, &equipment.execution.options, example)?;
+        let module = prepared.unwrap_or(saved);
+        warm_up(equipment, &*module)?;
+        (place.module, place.is_ready) = (Arc::clone(&module), true);
+        Ok(module)
     }
 
     /// Gives the memory back; the files stay for the next worker.
@@ -65,44 +101,53 @@ impl Weights {
     }
 }
 
-/// Whether a module was in memory already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loading {
-    /// Just loaded: nothing has run on it.
-    Fresh,
-    /// It was there.
-    Found,
-}
-
-/// Runs the model before its first request does: libtorch prepares itself during the first calls
-/// with a shape. A model whose shapes are not known, or that refuses zeros, is served cold.
-pub(super) fn warm_up(
-    name: &str,
-    handler: &dyn Handler,
-    module: &dyn Module,
-    engine: &dyn Engine,
-    batch_size: usize,
-) {
+/// Runs the model before its first request does: libtorch prepares itself during the first two calls,
+/// and a little for each shape. A model whose shapes are not known, or that refuses the example, is
+/// served cold, with a warning if the operator asked for it. Where a call changes the module a copy is
+/// run, so that the module serves from the state that was saved.
+fn warm_up(equipment: &Equipment, module: &dyn Module) -> Result<(), EngineError> {
     let started = Instant::now();
-    let Some(row) = handler.example(1).map(|row| bytes(&row)) else { return };
-    let mut sizes = vec![1];
-    if batch_size > 1 && batch_size.saturating_mul(row) <= MAX_WARM_UP_BYTES {
-        sizes.push(batch_size);
-    }
-    // The loading thread is one of the blocking pool: it is given back as a worker's would be.
-    engine.enter_worker_thread(1);
-    for rows in sizes {
-        for _ in 0..2 {
-            let Some(arguments) = handler.example(rows) else { return };
-            if let Err(error) = module.forward(arguments) {
-                tracing::debug!(model = name, rows, %error, "not warmed up");
-                return;
+    let Equipment { model, handler, .. } = equipment;
+    let asked = equipment.execution.warm_up.as_deref();
+    let batch_size = equipment.queue.policy().batch_size.get();
+    let by_default = [1, batch_size];
+    let sizes = asked.unwrap_or(if batch_size == 1 { &[1] } else { &by_default });
+    let Some(row) = handler.example(1).map(|row| bytes(&row)) else {
+        if asked.is_some_and(|sizes| !sizes.is_empty()) {
+            tracing::warn!(
+                model,
+                "warm_up is not done: the shapes are not known; declare datatype and shape of each \
+                 input under `inputs`"
+            );
+        }
+        return Ok(());
+    };
+    let own = module.replica()?;
+    let module = own.as_deref().unwrap_or(module);
+    for rows in sizes.first().into_iter().chain(sizes) {
+        if rows.saturating_mul(row) > MAX_WARM_UP_BYTES {
+            if asked.is_some() {
+                tracing::warn!(model, rows, "not warmed up: the arguments are too large");
             }
-            if started.elapsed() > WARM_UP_BUDGET {
-                return;
+            continue;
+        }
+        let Some(arguments) = handler.example(*rows) else { continue };
+        match module.forward(arguments) {
+            Ok(_) => {}
+            Err(error) if asked.is_some() => {
+                tracing::warn!(model, rows, %error, "not warmed up");
+                break;
+            }
+            Err(error) => {
+                tracing::debug!(model, rows, %error, "not warmed up");
+                break;
             }
         }
+        if asked.is_none() && started.elapsed() > WARM_UP_BUDGET {
+            break;
+        }
     }
+    Ok(())
 }
 
 /// Bytes of the tensors among these arguments.

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::weights::{Loading, Weights, warm_up};
+use super::execution::Execution;
+use super::weights::Weights;
 use crate::batching::{JobQueue, Work, Worker, WorkerStatus};
 use crate::engine::{Devices, Engine, EngineError, Module, available_cores};
 use crate::handlers::Handler;
@@ -24,7 +25,7 @@ pub(super) struct Workers {
     list: Mutex<List>,
     /// The length of `list.serving`, read by every request without the lock.
     count: AtomicUsize,
-    /// Workers share the cores; one thread each is the fastest on a busy machine.
+    /// What each worker uses; changes with their number.
     intra_op_threads: Arc<AtomicUsize>,
 }
 
@@ -37,6 +38,7 @@ pub(super) struct Equipment {
     pub(super) engine: Arc<dyn Engine>,
     pub(super) metrics: ModelMetrics,
     pub(super) devices: Devices,
+    pub(super) execution: Execution,
 }
 
 /// How many workers a model should have: what `min_worker` and `max_worker` say.
@@ -215,18 +217,7 @@ impl Workers {
     /// The module that worker `number` runs: the shared one of its device, or a copy of its own.
     fn module(&self, number: usize, weights: &mut Weights) -> Result<Arc<dyn Module>, EngineError> {
         let device = self.equipment.devices.of_worker(number);
-        let (shared, loading) =
-            weights.on(device, &self.equipment.model, &*self.equipment.engine)?;
-        if loading == Loading::Fresh {
-            let batch_size = self.equipment.queue.policy().batch_size.get();
-            warm_up(
-                &self.equipment.model,
-                &*self.equipment.handler,
-                &*shared,
-                &*self.equipment.engine,
-                batch_size,
-            );
-        }
+        let shared = weights.ready(device, &self.equipment)?;
         Ok(shared.replica()?.unwrap_or(shared))
     }
 
@@ -242,8 +233,8 @@ impl Workers {
     }
 
     fn share_cores(&self, workers: usize) {
-        let threads = available_cores().get() / workers.max(1);
-        self.intra_op_threads.store(threads.max(1), Ordering::Relaxed);
+        let threads = self.equipment.execution.threads(workers, available_cores().get());
+        self.intra_op_threads.store(threads, Ordering::Relaxed);
     }
 
     /// Waits until every worker that was told to end has done so, until `end` at most. False when

@@ -47,6 +47,7 @@ from small_models import (  # noqa: E402
     ScalarsOut,
     Slow,
     TinyClassifier,
+    TinyConvNet,
     TinyDetector,
     TinySegmenter,
     TupleOut,
@@ -308,6 +309,8 @@ def build(folder):
     colours = {"0": "red", "1": "green", "2": "blue"}
     options = {"handler": "image_classifier", "answer": classify, "names": colours}
     built.add("tiny_classifier", TinyClassifier(), [("red", [red])], **options)
+    options = {"handler": "image_classifier", "names": {"0": "a", "1": "b", "2": "c"}}
+    built.add("tiny_convnet", TinyConvNet(), [("red", [red])], answer=classify, **options)
     built.add("tiny_segmenter", TinySegmenter(), [("red", [red])], handler="image_segmenter")
     kinds = {"1": "picture", "2": "corner"}
     options = {"handler": "object_detector", "answer": detect, "names": kinds}

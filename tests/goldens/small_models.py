@@ -152,6 +152,24 @@ class TinyClassifier(nn.Module):
         return x.mean(dim=[2, 3]) * 10.0
 
 
+class TinyConvNet(nn.Module):
+    """Two convolutions and a batch norm: what freezing folds and channels_last lays out anew."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.first = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.norm.running_mean.uniform_(-0.5, 0.5)
+        self.norm.running_var.uniform_(0.5, 2.0)
+        self.second = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.first(x)))
+        return self.head(torch.relu(self.second(x)).mean(dim=[2, 3]))
+
+
 class TinySegmenter(nn.Module):
     """Two classes per pixel, in the form of torchvision's segmentation models."""
 

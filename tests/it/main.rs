@@ -9,6 +9,7 @@ mod cors;
 mod cors_commands;
 mod cors_engine;
 mod cors_seed;
+mod engine;
 mod fuzz_corpus;
 mod goldens;
 mod listeners;

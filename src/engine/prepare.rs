@@ -1,0 +1,206 @@
+//! Makes a loaded module fast: converts, freezes, optimises, and looks whether it still answers the
+//! same.
+//!
+//! Called by `torch.rs` once for each device of a model, before its first request. What the
+//! operator asked for is used as asked, or is an error; what is chosen here never changes an answer
+//! by more than [`TOLERANCE`]. The cost is one forward of the saved module and one of each variant
+//! that is tried, nearly always one.
+
+use std::sync::Arc;
+
+use super::difference::relative_difference;
+use super::options::{LoadOptions, MemoryFormat, Optimize, Precision, TOLERANCE, Variant};
+use super::shim::Conversion;
+use super::torch::TorchModule;
+use super::{Device, EngineError, Module, Value};
+
+/// What a variant's results are compared with.
+struct Reference {
+    example: Vec<Value>,
+    answer: Value,
+}
+
+/// The best variant of `saved` that `options` allow.
+pub(super) fn prepare(
+    name: &str,
+    saved: &TorchModule,
+    options: &LoadOptions,
+    example: Option<Vec<Value>>,
+) -> Result<TorchModule, EngineError> {
+    if options.precision == Some(Precision::Bfloat16) && !is_bfloat16_fast(saved.device) {
+        tracing::warn!(
+            model = name,
+            "precision: bfloat16 is slow on this CPU, which has no instructions for it \
+             (AVX512_BF16, AMX; on ARM, BF16); precision: float32 is faster"
+        );
+    }
+    let convolves = match options.memory_format {
+        None => saved.handle.convolves_in_2d().unwrap_or(false),
+        Some(_) => false,
+    };
+    let variants = options.variants(convolves, example.is_some());
+    let mut choice =
+        Choice { name, saved, options, example, reference: None, passed_over: Vec::new() };
+    for (number, variant) in variants.iter().enumerate() {
+        let is_last = number + 1 == variants.len();
+        if let Some(module) = choice.tried(*variant, is_last)? {
+            return Ok(module);
+        }
+    }
+    // Not reached: the last variant is taken or is an error, and there is always one.
+    Err(EngineError::Failed("no variant of the model can be served".to_owned()))
+}
+
+/// The variants that were tried so far.
+struct Choice<'a> {
+    name: &'a str,
+    saved: &'a TorchModule,
+    options: &'a LoadOptions,
+    /// Taken when the reference is made.
+    example: Option<Vec<Value>>,
+    reference: Option<Reference>,
+    /// What was not taken, and why.
+    passed_over: Vec<String>,
+}
+
+// === impl Choice ===
+
+impl Choice<'_> {
+    /// The module, or none with the reason noted. The last one has no reason not to be taken: it is
+    /// as the operator asked, or the saved one itself; what libtorch refuses then is an error.
+    fn tried(
+        &mut self,
+        variant: Variant,
+        is_last: bool,
+    ) -> Result<Option<TorchModule>, EngineError> {
+        let module = match self.built(variant) {
+            Ok(module) => module,
+            Err(error) if is_last => return Err(self.refused(variant, error)),
+            Err(error) => return Ok(self.pass_over(variant, first_line(&error))),
+        };
+        if module.writes.attributes {
+            // A call to compare would change the module that serves.
+            let guessed = variant.memory_format == MemoryFormat::ChannelsLast && !is_last;
+            if guessed {
+                return Ok(self.pass_over(variant, "a call changes the module's own attributes"));
+            }
+            self.chose(
+                variant,
+                "not compared: a call changes the module's own attributes, so each \
+                                 worker gets its own copy",
+            );
+            return Ok(Some(module));
+        }
+        if variant == Variant::PLAIN && is_last {
+            self.chose(variant, "as it was saved");
+            return Ok(Some(module));
+        }
+        self.make_reference();
+        let Some(reference) = &self.reference else {
+            self.chose(variant, "not compared: no example input is known");
+            return Ok(Some(module));
+        };
+        let answer = match module.forward(reference.example.clone()) {
+            Ok(answer) => answer,
+            Err(error) if is_last => return Err(self.refused(variant, error)),
+            Err(error) => return Ok(self.pass_over(variant, first_line(&error))),
+        };
+        let difference = relative_difference(&reference.answer, &answer);
+        let exact_enough = difference <= TOLERANCE || variant.precision == Precision::Bfloat16;
+        if exact_enough || is_last {
+            self.chose(variant, &format!("relative difference {difference:.1e}"));
+            return Ok(Some(module));
+        }
+        if !self.is_deterministic() {
+            // Nothing can be compared; what only guesses is dropped, what keeps the meaning stays.
+            self.reference = None;
+            if variant.memory_format == MemoryFormat::Contiguous {
+                self.chose(variant, "not compared: the model answers differently each time");
+                return Ok(Some(module));
+            }
+            return Ok(self.pass_over(variant, "the model answers differently each time"));
+        }
+        Ok(self.pass_over(variant, format!("relative difference {difference:.1e}")))
+    }
+
+    fn built(&self, variant: Variant) -> Result<TorchModule, EngineError> {
+        let conversion = Conversion::new(variant.memory_format, variant.precision);
+        let saved = &self.saved.handle;
+        // Converting copies: the saved one stays what the others are compared with.
+        let start = match conversion.is_none() {
+            true => Arc::clone(saved),
+            false => Arc::new(saved.convert(conversion)?),
+        };
+        let handle = match variant.optimize {
+            Optimize::Freeze => Arc::new(start.freeze()?),
+            Optimize::Inference => Arc::new(start.optimize_for_inference()?),
+            Optimize::None => start,
+        };
+        let writes = handle.writes()?;
+        let (signature, device) = (self.saved.signature.clone(), self.saved.device);
+        Ok(TorchModule { handle, signature, device, writes, variant })
+    }
+
+    /// The saved module's answer, once. Made only after a variant has shown that a call changes
+    /// nothing. An example that the model refuses is none.
+    fn make_reference(&mut self) {
+        let Some(example) = self.example.take() else { return };
+        match self.saved.forward(example.clone()) {
+            Ok(answer) => self.reference = Some(Reference { example, answer }),
+            Err(error) => {
+                tracing::debug!(model = self.name, %error, "the model refuses the example input");
+            }
+        }
+    }
+
+    /// Does the saved module give the same answer again?
+    fn is_deterministic(&self) -> bool {
+        let Some(reference) = &self.reference else { return false };
+        self.saved
+            .forward(reference.example.clone())
+            .is_ok_and(|again| relative_difference(&reference.answer, &again) <= TOLERANCE)
+    }
+
+    fn pass_over(&mut self, variant: Variant, why: impl std::fmt::Display) -> Option<TorchModule> {
+        self.passed_over.push(format!("{variant} ({why})"));
+        None
+    }
+
+    fn refused(&self, variant: Variant, error: EngineError) -> EngineError {
+        if variant == Variant::PLAIN {
+            return error;
+        }
+        let text = format!(
+            "model-config.yaml: {}: libtorch refuses this model with {variant}: {}",
+            self.options,
+            first_line(&error)
+        );
+        match error {
+            EngineError::OutOfMemory(_) => EngineError::OutOfMemory(text),
+            EngineError::InputRefused(_) | EngineError::Failed(_) => EngineError::Failed(text),
+        }
+    }
+
+    fn chose(&self, variant: Variant, how: &str) {
+        let not = match self.passed_over.as_slice() {
+            [] => String::new(),
+            reasons => format!("; not {}", reasons.join("; not ")),
+        };
+        tracing::info!(model = self.name, "runs with {variant} ({how}){not}");
+    }
+}
+
+fn first_line(error: &EngineError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// Are there instructions for `bfloat16`? Every CPU with AMX has AVX512_BF16 too.
+fn is_bfloat16_fast(device: Device) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let has_instructions = std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(target_arch = "aarch64")]
+    let has_instructions = std::arch::is_aarch64_feature_detected!("bf16");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let has_instructions = false;
+    has_instructions || device != Device::Cpu
+}

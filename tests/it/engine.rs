@@ -1,0 +1,207 @@
+//! Every way to run a model gives the answers of the module as it was saved.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use torchfront::engine::options::{MemoryFormat, Optimize, Precision, TOLERANCE};
+use torchfront::engine::{
+    DType, Device, Elements, Engine, HostTensor, LoadOptions, Module, TorchEngine, Value,
+};
+
+use crate::support::{Answer, TestServer, checkout, close, golden_archives, request};
+
+/// The files of a small archive.
+fn files_of(archive: &str) -> Vec<(String, Vec<u8>)> {
+    let file = checkout(&format!("tests/goldens/archives/{archive}.mar"));
+    let mut zip = zip::ZipArchive::new(fs::File::open(file).unwrap()).unwrap();
+    (0..zip.len())
+        .map(|index| {
+            let mut file = zip.by_index(index).unwrap();
+            let mut content = Vec::new();
+            file.read_to_end(&mut content).unwrap();
+            (file.name().to_owned(), content)
+        })
+        .collect()
+}
+
+/// The module of a small archive, as it was saved.
+fn saved(archive: &str) -> Arc<dyn Module> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.pt");
+    let (_, content) = files_of(archive).into_iter().find(|(name, _)| name == "model.pt").unwrap();
+    fs::write(&file, content).unwrap();
+    TorchEngine.load(archive, &file, Device::Cpu).unwrap()
+}
+
+fn prepared(saved: &Arc<dyn Module>, options: LoadOptions, example: Vec<Value>) -> Arc<dyn Module> {
+    saved.prepared("test", &options, Some(example)).unwrap().unwrap()
+}
+
+/// A tensor that is not the same everywhere.
+fn input(shape: &[usize], scale: f32) -> Vec<Value> {
+    let count = shape.iter().product::<usize>();
+    let elements = (0..count).map(|n| ((n * 37 % 101) as f32 / 50.0 - 1.0) * scale).collect();
+    vec![HostTensor::new(shape.to_vec(), Elements::Float32(elements)).unwrap().into()]
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    let Value::Tensor(tensor) = value else { panic!("{value:?}") };
+    match tensor.elements() {
+        Elements::Float32(values) => values.clone(),
+        _ => panic!("{tensor:?}"),
+    }
+}
+
+fn relative_difference(expected: &[f32], got: &[f32]) -> f64 {
+    assert_eq!(expected.len(), got.len());
+    let greatest = |values: &mut dyn Iterator<Item = f32>| values.map(f32::abs).fold(0.0, f32::max);
+    let difference = greatest(&mut expected.iter().zip(got).map(|(a, b)| a - b));
+    f64::from(difference) / f64::from(greatest(&mut expected.iter().copied()))
+}
+
+/// Every setting, and every one left open.
+fn all_options() -> Vec<LoadOptions> {
+    let optimize = [None, Some(Optimize::None), Some(Optimize::Freeze), Some(Optimize::Inference)];
+    let formats = [None, Some(MemoryFormat::Contiguous), Some(MemoryFormat::ChannelsLast)];
+    let precisions = [None, Some(Precision::Float32), Some(Precision::Bfloat16)];
+    let mut all = Vec::new();
+    for optimize in optimize {
+        for memory_format in formats {
+            for precision in precisions {
+                all.push(LoadOptions { optimize, memory_format, precision });
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_setting_answers_as_the_saved_module() {
+    for (archive, sample) in [("tiny_convnet", &[3, 17, 16][..]), ("mlp", &[4])] {
+        let saved = saved(archive);
+        let shape = |rows| [&[rows], sample].concat();
+        for options in all_options() {
+            let module = prepared(&saved, options, input(&shape(1), 1.0));
+            for (rows, scale) in [(1, 1.0), (3, 2.0), (8, 0.5)] {
+                let arguments = input(&shape(rows), scale);
+                let expected = floats(&saved.forward(arguments.clone()).unwrap());
+                // Also checks that results are `float32` whatever the module was cast to.
+                let got = floats(&module.forward(arguments).unwrap());
+                let difference = relative_difference(&expected, &got);
+                let tolerance = match options.precision {
+                    Some(Precision::Bfloat16) => 0.03,
+                    _ => TOLERANCE,
+                };
+                assert!(difference <= tolerance, "{archive} [{options}]: {difference:e}");
+                if options.precision == Some(Precision::Bfloat16) {
+                    assert!(difference > TOLERANCE, "{archive} [{options}]: nothing was cast");
+                }
+            }
+            assert!(module.replica().unwrap().is_none(), "{archive} [{options}] is shared");
+        }
+    }
+}
+
+#[test]
+fn a_module_that_counts_its_calls_still_counts_and_none_is_counted_before_the_first() {
+    let bfloat16 = LoadOptions { precision: Some(Precision::Bfloat16), ..LoadOptions::default() };
+    let inference = LoadOptions { optimize: Some(Optimize::Inference), ..LoadOptions::default() };
+    for archive in ["counter", "counter_attribute"] {
+        for options in [LoadOptions::default(), bfloat16, inference] {
+            let saved = saved(archive);
+            let module = prepared(&saved, options, input(&[1, 4], 1.0));
+            let worker = module.replica().unwrap().expect("each worker has a copy of its own");
+            let other = module.replica().unwrap().unwrap();
+            let count = |module: &Arc<dyn Module>| {
+                let Value::Tensor(tensor) = module.forward(input(&[1, 4], 1.0)).unwrap() else {
+                    panic!("{archive}")
+                };
+                assert_eq!(tensor.dtype(), DType::Int64);
+                tensor.elements().clone()
+            };
+            let counts = [count(&worker), count(&worker), count(&other), count(&worker)];
+            let expected = [1, 2, 1, 3].map(|count| Elements::Int64(vec![count]));
+            assert_eq!(counts, expected, "{archive} [{options}]");
+        }
+    }
+}
+
+#[test]
+fn a_module_is_served_also_where_the_example_does_not_suit_it() {
+    let saved = saved("mlp");
+    for example in [None, Some(input(&[1, 5], 1.0)), Some(Vec::new())] {
+        let module = saved.prepared("mlp", &LoadOptions::default(), example).unwrap().unwrap();
+        let expected = floats(&saved.forward(input(&[2, 4], 1.0)).unwrap());
+        let got = floats(&module.forward(input(&[2, 4], 1.0)).unwrap());
+        assert!(relative_difference(&expected, &got) <= TOLERANCE);
+    }
+}
+
+#[test]
+fn other_arguments_than_float_tensors_pass_a_cast_unchanged() {
+    let module = saved("list_str_in");
+    let options = LoadOptions { precision: Some(Precision::Bfloat16), ..LoadOptions::default() };
+    let module = prepared(&module, options, Vec::new());
+    let texts = Value::List(vec![Value::Str("a banana".into())]);
+    let Value::Tensor(tensor) = module.forward(vec![texts]).unwrap() else { panic!() };
+    assert_eq!(*tensor.elements(), Elements::Int64(vec![8, 4, 2]));
+}
+
+/// A model folder in `store`: the small archive with these lines in its `model-config.yaml`.
+fn with_config(store: &Path, archive: &str, name: &str, lines: &str) {
+    let folder = store.join(name);
+    for (file, content) in files_of(archive) {
+        let path = folder.join(&file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let content = if file == "MAR-INF/MANIFEST.json" {
+            let mut manifest: serde_json::Value = serde_json::from_slice(&content).unwrap();
+            manifest["model"]["configFile"] = "model-config.yaml".into();
+            manifest["model"]["modelName"] = name.into();
+            manifest.to_string().into_bytes()
+        } else {
+            content
+        };
+        fs::write(path, content).unwrap();
+    }
+    fs::write(folder.join("model-config.yaml"), lines).unwrap();
+}
+
+fn register(server: &TestServer, name: &str) -> Answer {
+    let path = format!("/models?url={name}&initial_workers=1&synchronous=true");
+    request(server.management, "POST", &path, &[], b"")
+}
+
+#[test]
+fn settings_of_a_model_config_are_used_and_wrong_ones_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let fast = "optimize: freeze\nmemory_format: channels_last\nprecision: bfloat16\n\
+                intra_op_threads: 1\nwarm_up: [1, 2]\n";
+    with_config(&store, "tiny_convnet", "fast", fast);
+    let wrong = [
+        ("optimize", "fast", "optimize is \"fast\"; it must be one of none, freeze, inference"),
+        ("memory_format", "nhwc", "memory_format is \"nhwc\"; it must be one of contiguous"),
+        ("precision", "float16", "precision is \"float16\"; it must be one of float32, bfloat16"),
+        ("intra_op_threads", "0", "intra_op_threads is 0; it must be a whole number from 1 to 256"),
+        ("warm_up", "8", "warm_up is 8; it must be a list of at most 16 batch sizes"),
+    ];
+    for (key, value, _) in wrong {
+        with_config(&store, "tiny_convnet", &format!("wrong_{key}"), &format!("{key}: {value}\n"));
+    }
+    let server = TestServer::start_in(folder, &store, &["enable_model_api=true"]);
+    for (key, _, message) in wrong {
+        let answer = register(&server, &format!("wrong_{key}"));
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        let (_, _, text) = answer.error();
+        assert!(text.contains(&format!("model-config.yaml: {message}")), "{text}");
+    }
+    let answer = register(&server, "fast");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let picture = &golden_archives()["tiny_convnet"]["pictures"][0];
+    let image = fs::read(checkout(picture["file"].as_str().unwrap())).unwrap();
+    let answer = request(server.inference, "PUT", "/predictions/fast", &[], &image);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    close(&answer.json(), &picture["answer"], 0.02);
+}
