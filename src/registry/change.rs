@@ -60,7 +60,10 @@ impl Registry {
                 Ok(Scaled { workers, settled })
             }
             Err(Unchanged::Closed) => Err(ModelError::NotFound { name }.into()),
-            Err(Unchanged::Engine(reason)) => Err(ScaleError::Workers { name, version, reason }),
+            Err(Unchanged::Engine(reason)) => {
+                tracing::error!(model = name, version, %reason, "workers did not start");
+                Err(ScaleError::Workers { name, version, reason })
+            }
         }
     }
 

@@ -126,6 +126,7 @@ fn start(model: &Model, next_worker_id: &AtomicUsize) -> Result<(), RegisterErro
         Err(Unchanged::Closed) => Err(RegisterError::Stopping),
         Err(Unchanged::Engine(reason)) => {
             let (name, version) = (model.name.clone(), model.version.clone());
+            tracing::error!(model = name, version, %reason, "workers did not start");
             Err(RegisterError::Workers { name, version, reason })
         }
     }

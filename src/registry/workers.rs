@@ -141,13 +141,12 @@ impl Workers {
         let wanted = running.max(limits.min).min(limits.max);
         if wanted > running {
             self.start(running, wanted, weights, next_id)?;
-        } else if wanted < running {
-            self.end(wanted);
         }
+        // Also when nobody ends: the limits change.
+        self.end(wanted, limits);
         if wanted == 0 {
             weights.unload();
         }
-        self.lock().limits = limits;
         Ok(wanted)
     }
 
@@ -195,9 +194,10 @@ impl Workers {
         Ok(())
     }
 
-    /// Ends the workers from number `to` on, the youngest.
-    fn end(&self, to: usize) {
+    /// Ends the workers from number `to` on, the youngest; from now on `limits` are in force.
+    fn end(&self, to: usize, limits: WorkerLimits) {
         let mut list = self.lock();
+        list.limits = limits;
         let kept = to.min(list.serving.len());
         let ended = list.serving.split_off(kept);
         self.count.store(to, Ordering::Release);
@@ -264,8 +264,7 @@ impl Workers {
     /// model has on disk and in memory, to be dropped when the workers have ended.
     pub(super) fn close(&self) -> Option<Weights> {
         let weights = self.lock_weights().take();
-        self.end(0);
-        self.lock().limits = WorkerLimits::default();
+        self.end(0, WorkerLimits::default());
         weights
     }
 

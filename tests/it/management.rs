@@ -178,7 +178,6 @@ fn one_connection_survives_everything_that_is_refused() {
 }
 
 /// The binary with the model API: the process, and its management address.
-#[expect(clippy::zombie_processes, reason = "the caller waits for the child")]
 fn start_binary(folder: &std::path::Path) -> (Child, SocketAddr) {
     let lines = "enable_model_api=true\nload_models=none\naccess_log=false";
     let mut command = process::command(folder, &process::properties(lines));

@@ -12,6 +12,7 @@
 //! cannot send that without being asked for by a preflight. `s3_sse_kms` and unknown parameters are
 //! ignored.
 
+use std::error::Error;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,7 +120,9 @@ fn register(
             tell(Ok(Registered::Done { name, version, workers }));
         }
         Err(error) => {
-            tracing::error!(archive = url, error = ?error, "Failed to register model: {error}");
+            // The cause may hold a path of this machine: it is for the log alone.
+            let cause = error.source().map(tracing::field::display);
+            tracing::error!(archive = url, %error, cause, "Failed to register model");
             tell(Err(error.into()));
         }
     }

@@ -10,6 +10,7 @@
 //! `number_gpu` and `timeout` are documented by TorchServe and not read there either.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
@@ -61,19 +62,12 @@ fn limits(parameters: &Parameters) -> Result<WorkerLimits, ServeError> {
     Ok(WorkerLimits { min, max })
 }
 
-fn scale(
-    registry: &Registry,
-    scaling: Scaling,
-    patience: std::time::Duration,
-) -> Result<Scaled, ScaleError> {
+fn scale(registry: &Registry, scaling: Scaling, patience: Duration) -> Result<Scaled, ScaleError> {
     let name = scaling.model().to_owned();
     let scaled = registry.scale(scaling, patience);
     match &scaled {
         Ok(scaled) => tracing::info!(model = name, workers = scaled.workers, "workers scaled"),
-        Err(ScaleError::Workers { reason, .. }) => {
-            tracing::error!(model = name, %reason, "Failed to start workers");
-        }
-        Err(error) => tracing::error!(model = name, %error, "workers not scaled"),
+        Err(error) => tracing::error!(model = name, %error, "the number of workers did not change"),
     }
     scaled
 }
