@@ -171,6 +171,8 @@ fn app_state(access_log: bool) -> AppState {
             metrics,
             max_request_size: 6_553_500,
             authorization: None,
+            enable_model_api: false,
+            unregister_model_timeout: Duration::from_secs(120),
         },
         policies: policies(LISTED),
         observer: Arc::new(Unobserved),
