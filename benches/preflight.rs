@@ -151,6 +151,7 @@ fn app_state(access_log: bool) -> AppState {
         defaults: Defaults {
             workers: 1,
             workers_max: 1,
+            registered_workers: 1,
             response_timeout: Duration::from_secs(120),
             startup_timeout: Duration::from_secs(120),
             job_queue_size: 100,
@@ -171,6 +172,8 @@ fn app_state(access_log: bool) -> AppState {
             metrics,
             max_request_size: 6_553_500,
             authorization: None,
+            enable_model_api: false,
+            unregister_model_timeout: Duration::from_secs(120),
         },
         policies: policies(LISTED),
         observer: Arc::new(Unobserved),
