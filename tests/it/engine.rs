@@ -21,7 +21,7 @@ fn files_of(archive: &str) -> Vec<(String, Vec<u8>)> {
             let mut file = zip.by_index(index).unwrap();
             let mut content = Vec::new();
             file.read_to_end(&mut content).unwrap();
-            (file.name().to_owned(), content)
+            (file.name().unwrap().into_owned(), content)
         })
         .collect()
 }
