@@ -131,6 +131,9 @@ bool convolves_in_2d(const Block* block) {
     const auto kind = node->kind();
     if (kind == c10::aten::conv2d || kind == c10::aten::conv_transpose2d) return true;
     if (kind == c10::aten::_convolution || kind == c10::aten::convolution) {
+      // The list is built in the graph until constants are propagated.
+      const Node* list = node->input(3)->node();
+      if (list->kind() == torch::jit::prim::ListConstruct && list->inputs().size() == 2) return true;
       const auto stride = torch::jit::toIValue(node->input(3));
       if (stride && stride->isIntList() && stride->toIntVector().size() == 2) return true;
     }

@@ -99,7 +99,10 @@ fn every_setting_answers_as_the_saved_module() {
                     assert!(difference > TOLERANCE, "{archive} [{options}]: nothing was cast");
                 }
             }
-            assert!(module.replica().unwrap().is_none(), "{archive} [{options}] is shared");
+            // Only freezing shows that a batch norm in eval mode writes nothing.
+            if options.optimize != Some(Optimize::None) {
+                assert!(module.replica().unwrap().is_none(), "{archive} [{options}] is shared");
+            }
         }
     }
 }
