@@ -167,7 +167,8 @@ fn app(
 
 #[actix_web::test]
 async fn a_web_page_needs_the_key_for_health_too() {
-    let listeners = Listeners::new();
+    let lines = ["cors.allowed.origin=https://app.example"];
+    let listeners = Listeners::with_keys_made(SystemTime::now(), &lines);
     for (origin, shared) in [("https://app.example", true), ("https://evil.example", false)] {
         let headers = [("Origin", origin)];
         let answer = listeners.send(Role::Inference, Method::GET, "/ping", &headers).await;
