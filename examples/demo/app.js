@@ -69,7 +69,7 @@ async function classify() {
 
 function showDigits(shares, outcome) {
   const known = Object.entries(shares ?? {}).sort((a, b) => b[1] - a[1]);
-  const [best, share] = known[0] ?? ['–', null];
+  const [best, share] = known[0] ?? ['?', null];
   say('best', best);
   $('best').className = share === null ? 'none' : '';
   say('share', share !== null ? explain.percent(share) : outcome?.error ? 'The answer did not reach the page.' : '');
@@ -245,7 +245,8 @@ for (const { origin, listed } of facts.origins) {
   link.addEventListener('click', () => { link.href = `${origin}/#${pad.toText()}`; });
   $('origins').append(link);
 }
-say('policy', facts.allowed_origin ? `cors.allowed.origin=${facts.allowed_origin}` : 'cors.allowed.origin is not set');
+$('policy').append('cors.allowed.origin=', element('wbr'), facts.allowed_origin);
+$('heads').open = innerWidth > 736;
 say('file', `in ${facts.file}`);
 say('api', facts.api);
 for (const digit of DIGITS.keys()) {

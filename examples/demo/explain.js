@@ -3,7 +3,7 @@
 const firefox = navigator.userAgent.includes('Firefox/');
 const chromium = !firefox && navigator.userAgent.includes('Chrome/');
 
-export const ms = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+export const ms = (value) => value < 0.1 ? '< 0.1 ms' : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 
 export function percent(share) {
   if (share > 0.9995 && share < 1) return '> 99.9 %';
