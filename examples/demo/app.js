@@ -72,7 +72,7 @@ function showDigits(shares, outcome) {
   const [best, share] = known[0] ?? ['?', null];
   say('best', best);
   $('best').className = share === null ? 'none' : '';
-  say('share', share !== null ? explain.percent(share) : outcome?.error ? 'The answer did not reach the page.' : '');
+  say('share', share !== null ? explain.percent(share) : outcome?.error ? 'No answer reached the page.' : '');
   // The archive asks for its best answers only; the others share what is left.
   const rest = Math.max(0, 1 - known.reduce((sum, [, each]) => sum + each, 0));
   const bound = Math.min(rest, known.at(-1)?.[1] ?? 0);
@@ -166,7 +166,7 @@ function showReplay(exchanges, outcome) {
   const heads = explain.headers(response, outcome);
   $('headers').replaceChildren(...heads.map(({ name, value, why }) => {
     const row = element('tr');
-    const word = { always: 'may read', exposed: 'may read: exposed', hidden: 'hidden' }[why];
+    const word = { always: 'may read', exposed: 'exposed', hidden: 'hidden' }[why];
     row.append(element('td', name), element('td', value), element('td', word, why));
     return row;
   }));

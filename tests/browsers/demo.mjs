@@ -3,7 +3,7 @@
 // usage: node tests/browsers/demo.mjs --bin PATH [--browser chromium|firefox] [--images DIR]
 //   --bin      the example, target/release/examples/demo
 //   --browser  only this one; default: both
-//   --images   writes screenshots there (Chromium only)
+//   --images   writes screenshots there (Chromium only; takes the demo's usual ports)
 //
 // Needs `chromium` and `firefox-esr`, and `npm install --prefix .make puppeteer-core axe-core`; without
 // axe-core the accessibility rules are not run, and that is said. Run from the checkout.
@@ -35,16 +35,18 @@ const freePort = () => new Promise((done) => {
 // === the demo, on ports of its own ===
 
 const folder = mkdtempSync(join(tmpdir(), 'torchfront-demo-'));
-const [page, inference, management, metrics] = [await freePort(), await freePort(), await freePort(), await freePort()];
-const config = join(folder, 'demo.properties');
+const [page, inference, management, metrics] = given.images ? [5173, 8080, 8081, 8082] : [await freePort(), await freePort(), await freePort(), await freePort()];
+const config = given.images ? 'examples/demo/demo.properties' : join(folder, 'demo.properties');
 const listed = `http://localhost:${page}`;
 const unlisted = `http://127.0.0.1:${page}`;
 const api = `http://127.0.0.1:${inference}`;
-writeFileSync(config, readFileSync('examples/demo/demo.properties', 'utf8')
-  .replace(/^inference_address=.*/m, `inference_address=${api}`)
-  .replace(/^management_address=.*/m, `management_address=http://127.0.0.1:${management}`)
-  .replace(/^metrics_address=.*/m, `metrics_address=http://127.0.0.1:${metrics}`)
-  .replace(/^cors.allowed.origin=.*/m, `cors.allowed.origin=${listed}`));
+if (!given.images) {
+  writeFileSync(config, readFileSync('examples/demo/demo.properties', 'utf8')
+    .replace(/^inference_address=.*/m, `inference_address=${api}`)
+    .replace(/^management_address=.*/m, `management_address=http://127.0.0.1:${management}`)
+    .replace(/^metrics_address=.*/m, `metrics_address=http://127.0.0.1:${metrics}`)
+    .replace(/^cors.allowed.origin=.*/m, `cors.allowed.origin=${listed}`));
+}
 
 async function startDemo() {
   const demo = spawn(resolve(given.bin), ['--ts-config', config, '--port', String(page)], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -298,6 +300,12 @@ async function everyLook(browser, kind, seen) {
         if (images) {
           await tab.evaluate(() => scrollTo(0, 0));
           await tab.screenshot({ path: join(images, `${what}-${scheme}-${width}.png`), fullPage: true });
+          // The upper part, for the README: up to the end of the drawing, or of the explanation.
+          if (width === 1200 && (scheme === 'light') === (what === 'served')) {
+            const end = await tab.$eval(what === 'served' ? '.draw' : '#refused', (card) => card.getBoundingClientRect().bottom);
+            await size(tab, width, 1.5);
+            await tab.screenshot({ path: join(images, `demo-${what}.png`), clip: { x: 0, y: 0, width, height: Math.round(end) + 24 } });
+          }
         }
         await tab.close();
         // Firefox cannot be told the colour scheme.
