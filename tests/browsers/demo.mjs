@@ -5,8 +5,8 @@
 //   --browser  only this one; default: both
 //   --images   writes screenshots there (Chromium only; takes the demo's usual ports)
 //
-// Needs `chromium` and `firefox-esr`, and `npm install --prefix .make puppeteer-core axe-core`; without
-// axe-core the accessibility rules are not run, and that is said. Run from the checkout.
+// Needs `chromium`, `firefox-esr` and the packages of this folder: `sh .make/browsers` installs them. Run
+// from the checkout.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,13 +16,13 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
-const require = createRequire(new URL('../../.make/', import.meta.url));
+const require = createRequire(import.meta.url);
 const puppeteer = require('puppeteer-core');
 const { values: given } = parseArgs({
   options: { bin: { type: 'string' }, browser: { type: 'string' }, images: { type: 'string' } },
 });
 assert(given.bin, 'give --bin target/release/examples/demo');
-const axe = existsSync(new URL('../../.make/node_modules/axe-core/axe.min.js', import.meta.url)) && require.resolve('axe-core/axe.min.js');
+const axe = require.resolve('axe-core/axe.min.js');
 const photoModel = existsSync('models/efficientnet_lite0.mar');
 
 const freePort = () => new Promise((done) => {
@@ -266,7 +266,6 @@ async function accessible(tab) {
   const wide = await tab.evaluate(() => document.documentElement.scrollWidth > innerWidth
     && [...document.querySelectorAll('body *')].filter((element) => element.getBoundingClientRect().right > innerWidth && !element.closest('.scroll')).map((element) => `${element.localName}#${element.id}`));
   assert(!wide, `wider than the window: ${wide}`);
-  if (!axe) return;
   await tab.evaluate(readFileSync(axe, 'utf8'));
   const { violations } = await tab.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
   const told = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`);
@@ -336,7 +335,7 @@ try {
       const tab = await open(browser, `${listed}/`, seen);
       for (const [name, visit] of Object.entries(visits)) await check(name, () => visit({ tab, seen }));
       await tab.close();
-      await check(`every look has names, fits, and ${axe ? 'passes axe' : '(axe-core is not installed)'}`, () => everyLook(browser, kind, seen));
+      await check('every look has names, fits, and passes axe', () => everyLook(browser, kind, seen));
       await check('nothing is asked of any other server, and no script fails', () => {
         const own = [listed, unlisted, api, 'data:', 'blob:', 'about:'];
         const foreign = [...seen.requests].filter((url) => !own.some((prefix) => url.startsWith(prefix)));
