@@ -27,7 +27,7 @@ export function verdict(line) {
 // Was the browser's question asked? `since` is when it last was, for this URL and form.
 export function preflight(outcome, since, maxAge) {
   if (outcome.asked) {
-    return outcome.asked.status < 300
+    return !outcome.error
       ? ['asked', `The server's log has the question: OPTIONS, ${outcome.asked.status}, ${ms(outcome.asked.ms)}.`]
       : ['refused', `The server answered ${outcome.asked.status}; the picture was not sent.`];
   }

@@ -30,7 +30,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::seen::Seen;
-use crate::site::{Facts, Site};
+use crate::site::{Facts, PageOrigin, Site};
 
 /// Loaded where it has been built.
 const PHOTO_MODEL: &str = "efficientnet_lite0.mar";
@@ -91,12 +91,12 @@ async fn run(arguments: &Arguments, seen: Seen) -> Result<(), Box<dyn Error>> {
         "inference_address is no TCP address: a browser cannot call it; write http://127.0.0.1:8080",
     )?;
     facts.api = format!("http://{}", reachable(api));
-    let api_shown = facts.api.clone();
+    let shown = facts.clone();
     let site = site::open(Site { facts, api: reachable(api), seen, photos }, arguments.port)?;
 
     let handle = server.handle();
     tokio::spawn(stop_on_ctrl_c(handle.clone()));
-    tokio::spawn(announce(handle, arguments.port, api_shown));
+    tokio::spawn(announce(handle, shown));
     let page = site.handle();
     let page_task = tokio::spawn(site);
     let ended = server.run().await;
@@ -132,12 +132,15 @@ async fn stop_on_ctrl_c(handle: ServerHandle) {
 }
 
 /// Says where the page is once the models are loaded.
-async fn announce(mut handle: ServerHandle, port: u16, api: String) {
+async fn announce(mut handle: ServerHandle, facts: Facts) {
     handle.reached(Phase::Serving).await;
     println!();
-    println!("  Open         http://localhost:{port}");
-    println!("  Not listed   http://127.0.0.1:{port}   the same page, refused");
-    println!("  Model API    {api}");
+    for PageOrigin { origin, listed } in &facts.origins {
+        let policy =
+            if *listed { "listed in the CORS policy" } else { "the same page, not listed" };
+        println!("  Open       {origin:<24}{policy}");
+    }
+    println!("  Model API  {}", facts.api);
     println!();
     println!("  Ctrl-C ends both servers.");
 }

@@ -61,7 +61,8 @@ pub fn call(
              Access-Control-Request-Headers: {asked}\r\n\r\n"
         );
         let exchange = exchange(api, preflight, &[])?;
-        let granted = exchange.response.starts_with("HTTP/1.1 2");
+        let head = exchange.response.to_ascii_lowercase();
+        let granted = head.starts_with("http/1.1 2") && head.contains("\r\naccess-control-allow-o");
         exchanges.push(exchange);
         if !granted {
             return Ok(exchanges);

@@ -55,7 +55,8 @@ pub struct Facts {
     pub api: String,
     file: String,
     port: u16,
-    origins: Vec<PageOrigin>,
+    /// The page's.
+    pub origins: Vec<PageOrigin>,
     allowed_origin: String,
     allowed_headers: String,
     exposed_headers: String,
@@ -65,9 +66,11 @@ pub struct Facts {
 
 /// An origin of the page.
 #[derive(Clone, Serialize)]
-struct PageOrigin {
-    origin: String,
-    listed: bool,
+pub struct PageOrigin {
+    /// As the browser has it.
+    pub origin: String,
+    /// Whether the policy allows it.
+    pub listed: bool,
 }
 
 #[derive(Deserialize)]

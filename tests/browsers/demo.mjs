@@ -15,14 +15,13 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { launch } from './browsers.js';
 
-const require = createRequire(import.meta.url);
-const puppeteer = require('puppeteer-core');
 const { values: given } = parseArgs({
   options: { bin: { type: 'string' }, browser: { type: 'string' }, images: { type: 'string' } },
 });
 assert(given.bin, 'give --bin target/release/examples/demo');
-const axe = require.resolve('axe-core/axe.min.js');
+const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const photoModel = existsSync('models/efficientnet_lite0.mar');
 
 const freePort = () => new Promise((done) => {
@@ -59,13 +58,6 @@ async function startDemo() {
 }
 
 // === a browser, and everything it asks for and says ===
-
-async function launch(kind) {
-  const common = { headless: true, defaultViewport: null, userDataDir: mkdtempSync(join(folder, `${kind}-`)) };
-  return kind === 'firefox'
-    ? puppeteer.launch({ ...common, browser: 'firefox', executablePath: '/usr/bin/firefox-esr' })
-    : puppeteer.launch({ ...common, browser: 'chrome', executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-background-networking'] });
-}
 
 // Firefox 140 sets the size and then does not know the orientation.
 async function size(tab, width, deviceScaleFactor = 1) {
@@ -303,7 +295,7 @@ async function everyLook(browser, kind, seen) {
           if (width === 1200 && (scheme === 'light') === (what === 'served')) {
             const end = await tab.$eval(what === 'served' ? '.draw' : '#refused', (card) => card.getBoundingClientRect().bottom);
             await size(tab, width, 1.5);
-            await tab.screenshot({ path: join(images, `demo-${what}.png`), clip: { x: 0, y: 0, width, height: Math.round(end) + 24 } });
+            await tab.screenshot({ path: join(images, `demo-${what}.png`), clip: { x: 0, y: 0, width, height: Math.round(end) + 12 } });
           }
         }
         await tab.close();
@@ -320,7 +312,7 @@ try {
   demo = await startDemo();
   demo.removeAllListeners('exit');
   for (const kind of given.browser ? [given.browser] : ['chromium', 'firefox']) {
-    const browser = await launch(kind);
+    const browser = await launch(kind, await freePort(), mkdtempSync(join(folder, `${kind}-`)));
     const seen = { requests: new Set(), console: [], errors: [] };
     const check = async (name, run) => {
       try {
