@@ -25,8 +25,8 @@ const IDLE: Duration = Duration::from_secs(30);
 const FIRST_ALLOCATION: usize = 1 << 20;
 /// What is read of a body that is not wanted, for the sake of the connection.
 const MAX_DRAINED: usize = 64 << 10;
-/// A client that pauses for this long inside such a body loses the connection.
-const DRAIN_PAUSE: Duration = Duration::from_millis(200);
+/// A client that has not sent such a body by then loses the connection.
+const DRAIN_TIME: Duration = Duration::from_millis(500);
 /// Fields of a form or parts of a multipart body.
 const MAX_PARTS: usize = 1024;
 
@@ -52,16 +52,20 @@ pub(super) async fn read(
 }
 
 /// Reads what is left of a body that nobody wants, so that the connection can be used again. Stops
-/// at [`MAX_DRAINED`] bytes or when the client pauses: actix then closes the connection, after the
+/// at [`MAX_DRAINED`] bytes or after [`DRAIN_TIME`]: actix then closes the connection, after the
 /// client had time to read the answer.
 pub(super) async fn drain(payload: &mut Payload) {
-    let mut drained = 0;
-    while drained <= MAX_DRAINED {
-        match tokio::time::timeout(DRAIN_PAUSE, next(payload)).await {
-            Ok(Ok(Some(bytes))) => drained += bytes.len(),
-            Ok(Ok(None) | Err(_)) | Err(_) => return,
+    let rest = async {
+        let mut drained = 0;
+        while drained <= MAX_DRAINED {
+            match next(payload).await {
+                Ok(Some(bytes)) => drained += bytes.len(),
+                Ok(None) | Err(_) => return,
+            }
         }
-    }
+    };
+    // One deadline for all of it: a client that trickles bytes must not hold the request.
+    let _late = tokio::time::timeout(DRAIN_TIME, rest).await;
 }
 
 /// True when the body says that it is JSON.
