@@ -7,14 +7,15 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{Service, ServiceResponse};
+use actix_http::Request;
+use actix_service::IntoServiceFactory;
+use actix_web::dev::{AppConfig, Service, ServiceFactory};
 use actix_web::http::Method;
 use actix_web::http::header::{
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN,
 };
 use actix_web::rt::System;
-use actix_web::test::{TestRequest, init_service};
+use actix_web::test::TestRequest;
 use actix_web::{App, Error, HttpResponse, web};
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 use torchfront::batching::Filling;
@@ -27,7 +28,7 @@ use torchfront::handlers::Catalog;
 use torchfront::http::State;
 use torchfront::metrics::Metrics;
 use torchfront::registry::{Defaults, Loader, Registry};
-use torchfront::server::{AppState, Role, create_app};
+use torchfront::server::{AppState, Role, create_app, create_service};
 
 /// As the server itself.
 #[global_allocator]
@@ -130,13 +131,16 @@ fn middleware(criterion: &mut Criterion) {
 fn application(criterion: &mut Criterion) {
     // Lines are formatted, not written.
     tracing_subscriber::fmt().with_writer(std::io::sink).init();
-    let mut group = criterion.benchmark_group("create_app");
+    let mut group = criterion.benchmark_group("application");
     for access_log in [false, true] {
         let state = app_state(access_log);
         let log = if access_log { "on" } else { "off" };
         for (what, request) in requests() {
-            group.bench_function(format!("{what}, access log {log}"), |bencher| {
+            group.bench_function(format!("{what}, access log {log}, no gate"), |bencher| {
                 run(bencher, |_| create_app(Role::Inference, &state), &request);
+            });
+            group.bench_function(format!("{what}, access log {log}"), |bencher| {
+                run(bencher, |_| create_service(Role::Inference, &state), &request);
             });
         }
     }
@@ -184,22 +188,15 @@ fn app_state(access_log: bool) -> AppState {
 // === requests and how they are run ===
 
 /// Calls the application in this process, one request after the other.
-fn run<F, B>(
-    bencher: &mut Bencher<'_>,
-    app: impl FnOnce(&ListenerPolicies) -> App<F>,
-    request: &Sketch,
-) where
-    F: actix_web::dev::ServiceFactory<
-            actix_web::dev::ServiceRequest,
-            Config = (),
-            Response = ServiceResponse<B>,
-            Error = Error,
-            InitError = (),
-        > + 'static,
-    B: MessageBody,
+fn run<F, S>(bencher: &mut Bencher<'_>, app: impl FnOnce(&ListenerPolicies) -> F, request: &Sketch)
+where
+    F: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig, Error = Error, InitError = ()>,
 {
     let system = System::new();
-    let service = system.block_on(init_service(app(&policies(LISTED))));
+    let factory = app(&policies(LISTED)).into_factory();
+    let service = system.block_on(factory.new_service(AppConfig::default()));
+    let service = service.expect("nothing of it can fail");
     let (method, headers) = request;
     bencher.iter_batched(
         || {

@@ -38,9 +38,10 @@
 //!
 //! # One preflight
 //!
-//! `OPTIONS` with `Origin` and `Access-Control-Request-Method` is answered by [`cors::Cors`], the
-//! layer directly inside the access log: no token, no route, no queue, no lock and no model is
-//! involved. Every other request goes on through [`auth::TokenCheck`] to its route.
+//! `OPTIONS` with `Origin` and `Access-Control-Request-Method` ends at the gate in front of the
+//! application (`http/gate.rs`), which asks [`cors::Cors`]: no token, no route, no queue, no lock and
+//! no model is involved. Every other request goes on: access log, [`cors::Cors`],
+//! [`auth::TokenCheck`], its route.
 #![cfg_attr(
     feature = "torch",
     doc = r#"

@@ -26,7 +26,10 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
         LogFormat::Json => LogForm::Json,
     };
     // Dropped last: the lines that are still waiting are written then.
-    let _log = telemetry::start(form, LevelFilter::INFO);
+    let _log = match telemetry::start(form, LevelFilter::INFO) {
+        Ok(guard) => guard,
+        Err(error) => return failed(&format!("the log cannot be written: {error}")),
+    };
     for note in &config.notes {
         match note.level {
             Level::Warning => tracing::warn!("{}", note.text),

@@ -179,7 +179,8 @@ impl Story<'_> {
         let sketch = self.sketch(method, headers);
         let (policy, decision) = self.listener.decide(&sketch.facts());
         let mut answer = HeaderMap::new();
-        let (status, body) = match policy.answer(&decision, &mut answer) {
+        let (status, body) = match policy.answer(&decision, policy.preflight_headers(), &mut answer)
+        {
             Some(answered) => (answered.status, answered.body),
             None => {
                 policy.finish(&decision, &mut answer);

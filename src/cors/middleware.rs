@@ -2,7 +2,8 @@
 //!
 //! Preflights and blocked requests are answered here and reach nothing else: no authentication, no
 //! queue, no router (B19, B20). Every other answer is finished on its way out, errors of inner
-//! layers included (B22). No future is boxed.
+//! layers included (B22). No future is boxed. A server asks [`Cors::answer_preflight`] before it
+//! enters the application at all; both ways give the same bytes.
 
 use std::{
     future::{Future, Ready, ready},
@@ -14,7 +15,7 @@ use std::{
 use actix_web::{
     Error, HttpMessage, HttpResponse,
     body::{BoxBody, EitherBody, MessageBody},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    dev::{RequestHead, Service, ServiceRequest, ServiceResponse, Transform},
 };
 use arc_swap::ArcSwap;
 use pin_project_lite::pin_project;
@@ -25,9 +26,10 @@ use super::{
     decision::{Action, Decision, Kind, Reason, Verdict},
     facts::RequestFacts,
     listener::{Listener, ListenerPolicies, ListenerPolicy},
+    own_values::OwnValues,
     path,
     policy::CorsPolicy,
-    wire::{HeaderValue, StatusCode},
+    wire::{HeaderName, HeaderValue, Method, StatusCode, header},
 };
 
 /// A policy that can be replaced while requests are served; requests under way keep theirs.
@@ -65,8 +67,8 @@ pub trait CorsObserver: Send + Sync + 'static {
     /// The answer is complete: its status, its headers and how many `Access-Control-*` lines of
     /// inner layers were removed from it (B23). Not called for errors, whose response does not
     /// exist yet.
-    fn answered(&self, outcome: &CorsOutcome, response: &AnswerFacts<'_>) {
-        let _ = (outcome, response);
+    fn answered(&self, policy: &CorsPolicy, decision: &Decision, response: &AnswerFacts<'_>) {
+        let _ = (policy, decision, response);
     }
 }
 
@@ -87,7 +89,7 @@ pub struct AnswerFacts<'a> {
 
 /// The decision on a request, in its extensions for the access log. Requests that are not CORS and
 /// are served have none.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct CorsOutcome {
     /// What the request was to CORS.
     pub kind: Kind,
@@ -95,10 +97,6 @@ pub struct CorsOutcome {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
-    /// The policy that decided.
-    pub policy: Arc<CorsPolicy>,
-    /// `Access-Control-Allow-Origin` of the answer, if it has one.
-    pub allow_origin: Option<HeaderValue>,
 }
 
 /// Put into the extensions of a request by a handler that found its model elsewhere than in the
@@ -200,6 +198,29 @@ impl Cors {
         Self { observer, ..self }
     }
 
+    /// The answer to a preflight, where this layer gives it; none for every other request, and
+    /// while no policy applies. `own` belongs to the calling thread.
+    pub fn answer_preflight(
+        &self,
+        request: &RequestHead,
+        own: &mut OwnValues,
+    ) -> Option<(HttpResponse, CorsOutcome)> {
+        if request.method != Method::OPTIONS
+            || !request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        {
+            return None;
+        }
+        let listener = self.handle(request.uri.path()).current.load();
+        let facts = RequestFacts::from(request);
+        let (policy, decision) = listener.decide(&facts);
+        if decision.kind != Kind::Preflight || decision.action == Action::Pass {
+            return None;
+        }
+        self.observer.decided(policy, &decision, &facts);
+        let response = answer(policy, &decision, own.of(policy), &*self.observer);
+        Some((response, CorsOutcome::of(&decision)))
+    }
+
     fn handle(&self, path: &str) -> &PolicyHandle {
         match &self.apis {
             Apis::One(handle) => handle,
@@ -271,37 +292,38 @@ where
             decided.note(&request);
             return CorsFuture::Inner { inner: self.service.call(request), decided: Some(decided) };
         }
-        let response = answer_at_once(request, policy, &decision, &**observer);
+        let response = answer(&policy, &decision, policy.preflight_headers(), &**observer);
+        request.extensions_mut().insert(CorsOutcome::of(&decision));
+        let response = request.into_response(response);
         CorsFuture::Answered { response: Some(response.map_into_right_body()) }
     }
 }
 
-fn answer_at_once(
-    request: ServiceRequest,
-    policy: Arc<CorsPolicy>,
+/// The answer that is given at once. `preflight_headers` are the policy's own, or a copy of them.
+fn answer(
+    policy: &CorsPolicy,
     decision: &Decision,
+    preflight_headers: &[(HeaderName, HeaderValue)],
     observer: &dyn CorsObserver,
-) -> ServiceResponse<BoxBody> {
+) -> HttpResponse {
     let mut response = HttpResponse::new(policy.preflight_status());
-    let answer = policy.answer(decision, response.headers_mut());
+    let answer = policy.answer(decision, preflight_headers, response.headers_mut());
     if let Some(Answer { status, body }) = answer {
         *response.status_mut() = status;
         if !body.is_empty() {
             response = response.set_body(BoxBody::new(body));
         }
     }
-    let outcome = CorsOutcome::new(decision, policy);
-    observer.answered(&outcome, &AnswerFacts::of(&response, 0));
-    request.extensions_mut().insert(outcome);
-    request.into_response(response)
+    observer.answered(policy, decision, &AnswerFacts::of(&response, 0));
+    response
 }
 
 // === impl CorsOutcome ===
 
 impl CorsOutcome {
-    fn new(decision: &Decision, policy: Arc<CorsPolicy>) -> Self {
+    fn of(decision: &Decision) -> Self {
         let &Decision { kind, verdict, reason, .. } = decision;
-        Self { kind, verdict, reason, policy, allow_origin: decision.allow_origin.value() }
+        Self { kind, verdict, reason }
     }
 }
 
@@ -347,16 +369,15 @@ impl Decided {
     /// Leaves the outcome for the access log, where there is one to leave.
     fn note(&self, request: &ServiceRequest) {
         if self.decision.kind != Kind::None {
-            let outcome = CorsOutcome::new(&self.decision, Arc::clone(&self.policy));
-            request.extensions_mut().insert(outcome);
+            request.extensions_mut().insert(CorsOutcome::of(&self.decision));
         }
     }
 
     fn finish<B>(mut self, mut response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
         self.follow_model(response.request());
         let stripped = self.policy.finish(&self.decision, response.headers_mut());
-        let outcome = CorsOutcome::new(&self.decision, self.policy);
-        self.observer.answered(&outcome, &AnswerFacts::of(response.response(), stripped));
+        let facts = AnswerFacts::of(response.response(), stripped);
+        self.observer.answered(&self.policy, &self.decision, &facts);
         response.map_into_left_body()
     }
 

@@ -24,7 +24,7 @@
 //! Files: `origin` and `pattern` are the grammar, `origins` the compiled list, `methods` `headers`
 //! `exposed` `hosts` the other lists, `spec` puts them together and `policy` bakes them, `listener`
 //! chooses among policies by model and route (`path` reads targets as the router does), `decide`
-//! decides, `answer` says it, `middleware` does it. `settings` compiles properties; `explain` and
+//! decides, `answer` says it, `middleware` does it (with `own_values` for speed). `settings` compiles properties; `explain` and
 //! `check` tell people about it; `browser` is the other side of the wire.
 
 mod actix;
@@ -46,6 +46,7 @@ mod methods;
 mod middleware;
 mod origin;
 mod origins;
+mod own_values;
 mod path;
 mod pattern;
 mod policy;
@@ -76,6 +77,7 @@ pub use middleware::{
 };
 pub use origin::{MAX_ORIGIN_BYTES, OriginFault, SerializedOrigin};
 pub use origins::{AllowedOrigins, EntryIndex, OriginSet};
+pub use own_values::OwnValues;
 pub use path::{api_of_path, decode_path, model_of_path, model_of_target, segments};
 pub use pattern::{HostPattern, OriginPattern, PortPattern};
 pub use policy::CorsPolicy;

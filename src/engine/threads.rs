@@ -10,6 +10,9 @@ use std::num::NonZeroUsize;
 /// A third of the weight of a thread with nice 0: enough to be set aside at once, not to starve.
 const WORKER_NICE: i32 = 5;
 
+/// The slice of a reactor: the smallest that Linux grants.
+const REACTOR_SLICE: std::time::Duration = std::time::Duration::from_micros(100);
+
 /// The cores that the scheduler and the cgroup grant, at least 1.
 ///
 /// The smaller of the affinity mask (`std::thread::available_parallelism`, which knows cgroup v2 and
@@ -27,6 +30,53 @@ pub fn give_way_to_reactors() {
     if cfg!(target_os = "linux") {
         // Lowering one's own priority is always allowed; if it is not, the server is only slower.
         let _kept = rustix::process::setpriority_process(None, WORKER_NICE);
+    }
+}
+
+/// Makes the calling thread one that is let in soon: on Linux 6.12 and later a reactor that wakes does
+/// not wait until the forward on its core has used up its time slice (about 3 ms). It gets no more
+/// time than before, only smaller pieces of it. Elsewhere nothing changes.
+pub fn run_in_short_slices() {
+    #[cfg(target_os = "linux")]
+    slice::request(REACTOR_SLICE);
+}
+
+/// `sched_setattr` with a slice of our own, which neither `libc` nor the standard library wraps.
+#[cfg(target_os = "linux")]
+mod slice {
+    use std::time::Duration;
+
+    /// The first version of the kernel's `struct sched_attr` (sched_setattr(2)).
+    #[repr(C)]
+    struct SchedAttr {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+
+    /// Keeps the policy (SCHED_OTHER) and asks for this slice; a kernel that knows no slices of a
+    /// thread ignores it, one that refuses changes nothing.
+    #[allow(unsafe_code)]
+    pub(super) fn request(slice: Duration) {
+        let Ok(nice) = rustix::process::getpriority_process(None) else { return };
+        let attributes = SchedAttr {
+            size: size_of::<SchedAttr>() as u32,
+            policy: 0,
+            flags: 0,
+            nice,
+            priority: 0,
+            runtime: u64::try_from(slice.as_nanos()).unwrap_or(0),
+            deadline: 0,
+            period: 0,
+        };
+        // SAFETY: the kernel reads `size` bytes of a struct of that size and writes nothing; 0 is the
+        // calling thread.
+        let _kept = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     }
 }
 

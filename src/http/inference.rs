@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use tracing::Instrument;
 
-use super::middleware::RequestId;
+use super::request_id::RequestId;
 use super::route::InferenceRoute;
 use super::state::State;
 use super::{body, response};

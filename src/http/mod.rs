@@ -1,8 +1,9 @@
 //! The three listeners' APIs over actix: read the request, call one room, write the answer.
 //!
 //! ```text
+//! gate.rs         a preflight ends here, before the application
 //! middleware.rs   request id, headers, counters, access log      every request
-//!   (cors)        preflights end here
+//!   (cors)        the decision on every other request
 //!     (auth)      requests without the key that access.rs says   PURE
 //!       dispatch    one entry per listener, here below
 //!         route.rs  path -> route                                PURE
@@ -12,11 +13,14 @@
 //! ```
 
 mod access;
+mod access_log;
 mod body;
+mod gate;
 mod inference;
 mod management;
 mod metrics;
 mod middleware;
+mod request_id;
 mod response;
 mod route;
 mod state;
@@ -32,6 +36,7 @@ use futures_util::future::LocalBoxFuture;
 pub use access::{
     inference_access, inference_and_management_access, management_access, metrics_access,
 };
+pub use gate::PreflightGate;
 pub use middleware::AccessLog;
 pub use state::State;
 

@@ -15,6 +15,7 @@ use prometheus::{
 
 pub use model::{Accepted, ModelMetrics};
 pub use responses::ResponseCounters;
+use responses::ResponseThreads;
 pub use text::TEXT_FORMAT;
 
 /// All metric families of one server. Cheap to clone.
@@ -23,6 +24,7 @@ pub struct Metrics {
     families: Families,
     responses: [prometheus::Counter; 3],
     http_requests: IntCounterVec,
+    response_threads: ResponseThreads,
     inference_requests: CounterVec,
     inference_latency: CounterVec,
     queue_latency: CounterVec,
@@ -126,6 +128,7 @@ impl Metrics {
                 &["model_name", "model_version", "outcome"],
             )?,
             queue_depth,
+            response_threads: ResponseThreads::default(),
             hostname: hostname.to_owned(),
             families,
         })

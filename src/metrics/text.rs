@@ -13,6 +13,7 @@ impl Metrics {
     /// # Errors
     /// [`prometheus::Error`] when a family cannot be written, which is a bug.
     pub fn text(&self, names: &[String]) -> Result<Vec<u8>, prometheus::Error> {
+        self.gather_responses();
         let mut families = self.families.gather();
         if !names.is_empty() {
             families.retain(|family| names.iter().any(|name| name == family.name()));

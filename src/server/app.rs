@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use actix_http::{Request, Response};
+use actix_service::IntoServiceFactory;
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::Condition;
 use actix_web::{App, Error, web};
 
 use crate::auth::TokenCheck;
 use crate::cors::{Cors, CorsObserver, Engine};
-use crate::http::{self, AccessLog, State};
+use crate::http::{self, AccessLog, PreflightGate, State};
 
 /// Which APIs a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +82,25 @@ pub fn create_app(
         .wrap(Condition::new(actix_cors.is_none(), cors(role, app)))
         .wrap(Condition::new(actix_cors.is_some(), actix_cors.unwrap_or_default()))
         .wrap(AccessLog::new(role.as_str(), &app.state.metrics, app.access_log))
+}
+
+/// What a listener serves: [`create_app`] behind the gate that answers preflights.
+pub fn create_service(
+    role: Role,
+    app: &AppState,
+) -> impl ServiceFactory<
+    Request,
+    Config = AppConfig,
+    Response = Response<impl MessageBody + use<>>,
+    Error = Error,
+    InitError = (),
+    Service: 'static,
+> + use<> {
+    PreflightGate {
+        application: create_app(role, app).into_factory(),
+        cors: actix_cors(role, app).is_none().then(|| cors(role, app)),
+        log: AccessLog::new(role.as_str(), &app.state.metrics, app.access_log),
+    }
 }
 
 /// The layer that asks for tokens; it lets everything pass when token authorization is off.

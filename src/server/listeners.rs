@@ -10,9 +10,9 @@ use std::time::Duration;
 use actix_web::HttpServer;
 use actix_web::dev::Server as ActixServer;
 
-use super::app::{AppState, Role, create_app};
+use super::app::{AppState, Role, create_service};
 use crate::config::{Config, ListenAddress};
-use crate::engine::available_cores;
+use crate::engine::{available_cores, run_in_short_slices};
 
 /// An open listener that does not serve yet.
 pub(super) struct Listener {
@@ -83,7 +83,12 @@ fn open_one(
     shutdown_timeout: Duration,
 ) -> io::Result<Listener> {
     let app = app.clone();
-    let server = HttpServer::new(move || create_app(role, &app))
+    // Called by each of its threads, once.
+    let service = move || {
+        run_in_short_slices();
+        create_service(role, &app)
+    };
+    let server = HttpServer::new(service)
         .workers(workers)
         .backlog(BACKLOG)
         .keep_alive(KEEP_ALIVE)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use app::{AppState, Role, create_app};
+pub use app::{AppState, Role, create_app, create_service};
 pub use listeners::ListenError;
 pub use startup::{StartError, Summary};
 

@@ -1,0 +1,41 @@
+//! One thread's own copy of the header values of preflights.
+//!
+//! Values are reference counted; cores that share one counter wait for each other at every answer.
+
+use std::sync::Arc;
+
+use super::{
+    policy::CorsPolicy,
+    wire::{HeaderName, HeaderValue},
+};
+
+/// The values of the policy that this thread saw last.
+#[derive(Debug, Default)]
+pub struct OwnValues(Option<Copied>);
+
+#[derive(Debug)]
+struct Copied {
+    /// Held, so that another policy cannot take its place in memory and be mistaken for it.
+    policy: Arc<CorsPolicy>,
+    headers: Box<[(HeaderName, HeaderValue)]>,
+}
+
+impl OwnValues {
+    /// The headers of a granted preflight under this policy.
+    pub(super) fn of(&mut self, policy: &Arc<CorsPolicy>) -> &[(HeaderName, HeaderValue)] {
+        let known = self.0.take().filter(|copied| Arc::ptr_eq(&copied.policy, policy));
+        &self.0.insert(known.unwrap_or_else(|| Copied::new(policy))).headers
+    }
+}
+
+impl Copied {
+    fn new(policy: &Arc<CorsPolicy>) -> Self {
+        let own = |(name, value): &(HeaderName, HeaderValue)| {
+            // The same bytes are a value again; were they not, the shared ones serve.
+            let copy = HeaderValue::from_bytes(value.as_bytes());
+            (name.clone(), copy.unwrap_or_else(|_| value.clone()))
+        };
+        let headers = policy.preflight_headers().iter().map(own).collect();
+        Self { policy: Arc::clone(policy), headers }
+    }
+}

@@ -1,0 +1,100 @@
+//! One line a request. What the client wrote is escaped and cut; no query (it may hold a secret), no
+//! cookie, no token.
+//!
+//! Written by the outermost layer (`middleware.rs`) and by the gate in front of the application
+//! (`gate.rs`), in the same words.
+
+use std::fmt;
+use std::time::Instant;
+
+use actix_http::RequestHead;
+use actix_web::http::StatusCode;
+use actix_web::http::header::ORIGIN;
+
+use super::request_id::RequestId;
+use crate::cors::CorsOutcome;
+
+/// Characters of a path or an origin in a log line.
+const MAX_LOGGED: usize = 256;
+
+/// What a line says.
+pub(super) struct AccessLine<'a> {
+    pub(super) listener: &'static str,
+    pub(super) request: &'a RequestHead,
+    pub(super) request_id: &'a RequestId,
+    pub(super) status: StatusCode,
+    /// None where CORS has nothing to say.
+    pub(super) cors: Option<CorsOutcome>,
+    pub(super) started: Instant,
+}
+
+/// `kind/verdict/reason`.
+struct CorsWords(CorsOutcome);
+
+/// Bytes of a client, safe to write into a log line.
+struct Logged<'a>(&'a [u8]);
+
+// === impl AccessLine ===
+
+impl AccessLine<'_> {
+    /// Writes the line.
+    pub(super) fn write(&self) {
+        let request = self.request;
+        let origin = request.headers.get(ORIGIN).map(|origin| Logged(origin.as_bytes()));
+        tracing::info!(
+            target: "access_log",
+            listener = self.listener,
+            method = %Logged(request.method.as_str().as_bytes()),
+            path = %Logged(request.uri.path().as_bytes()),
+            status = self.status.as_u16(),
+            ms = self.started.elapsed().as_secs_f64() * 1e3,
+            request_id = self.request_id.as_str(),
+            peer = request.peer_addr.map(tracing::field::display),
+            origin = origin.map(tracing::field::display),
+            cors = self.cors.map(CorsWords).map(tracing::field::display),
+        );
+    }
+}
+
+// === impl CorsWords ===
+
+impl fmt::Display for CorsWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CorsOutcome { kind, verdict, reason } = self.0;
+        write!(f, "{}/{}/{}", kind.as_str(), verdict.as_str(), reason.as_str())
+    }
+}
+
+// === impl Logged ===
+
+impl fmt::Display for Logged<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cut = &self.0[..self.0.len().min(MAX_LOGGED)];
+        match std::str::from_utf8(cut) {
+            Ok(text) if text.bytes().all(is_plain) => f.write_str(text)?,
+            _ => write!(f, "{}", cut.escape_ascii())?,
+        }
+        if cut.len() < self.0.len() {
+            f.write_str("...")?;
+        }
+        Ok(())
+    }
+}
+
+/// A byte that `escape_ascii` leaves as it is.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'\\' | b'\'' | b'"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logged_value_stays_on_one_line() {
+        assert_eq!(Logged(b"a\r\nb\x1b[31m").to_string(), "a\\r\\nb\\x1b[31m");
+        assert_eq!(Logged(b"/a'b\"\\").to_string(), "/a\\'b\\\"\\\\");
+        assert_eq!(Logged(b"/predictions/a%20b").to_string(), "/predictions/a%20b");
+        assert_eq!(Logged(&[b'x'; 300]).to_string().len(), MAX_LOGGED + 3);
+    }
+}
