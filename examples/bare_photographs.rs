@@ -79,7 +79,7 @@ fn batch_of(jpeg: &[u8], rows: usize) -> Result<HostTensor, Error> {
     for _ in 0..rows {
         push_photograph(jpeg, &mut numbers)?;
     }
-    let elements = Elements::Float32(numbers.into());
+    let elements = Elements::Float32(numbers);
     Ok(HostTensor::new(vec![rows, 3, SIDE, SIDE], elements)?)
 }
 

@@ -60,7 +60,7 @@ impl Worker {
         let asked = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{id}"))
-            .spawn(move || work.run(&asked))?;
+            .spawn(move || work.run(device, &asked))?;
         Ok(Worker { id, device, started_at: SystemTime::now(), stop, thread })
     }
 
@@ -92,8 +92,11 @@ impl Worker {
 // === impl Work ===
 
 impl Work {
-    fn run(self, stop: &AtomicBool) {
+    fn run(self, device: Device, stop: &AtomicBool) {
         give_way_to_reactors();
+        if let Err(error) = self.engine.enter_device(device) {
+            tracing::error!(%error, ?device, "the worker's device is not ready");
+        }
         let mut threads = self.intra_op_threads.load(Ordering::Relaxed);
         self.engine.enter_worker_thread(threads);
         while let Next::Batch(jobs) = self.queue.next(|| stop.load(Ordering::Acquire)) {

@@ -18,7 +18,7 @@ use torch_sys::{
     get_and_reset_last_err,
 };
 
-use super::{DType, Device, Elements, EngineError, HostTensor, Value};
+use super::{DType, Device, Elements, EngineError, HostTensor, Value, cuda};
 
 /// An `IValue` that is freed when dropped.
 pub(super) struct Owned(NonNull<CIValue>);
@@ -223,7 +223,7 @@ fn to_tensor(host: &HostTensor, device: Device, copy: bool) -> Result<Tensor, En
     match device {
         Device::Cpu if copy => tensor.f_detach_copy().map_err(tch_error),
         Device::Cpu => Ok(tensor),
-        Device::Cuda(index) => tensor.f_to_device(tch::Device::Cuda(index)).map_err(tch_error),
+        Device::Cuda(index) => cuda::to_device(&tensor, bytes.len(), index).map_err(tch_error),
     }
 }
 

@@ -5,6 +5,8 @@
 //! real ones are in `torch.rs` (feature `torch`), `fake.rs` has one without libtorch for tests and
 //! benches of the rooms above.
 
+#[cfg(feature = "torch")]
+mod cuda;
 mod device;
 #[cfg(feature = "torch")]
 mod difference;
@@ -45,6 +47,17 @@ pub trait Engine: Send + Sync + 'static {
     /// Prepares the calling thread for forwards with `intra_op_threads` threads each. Called once
     /// by each worker, on its own thread.
     fn enter_worker_thread(&self, intra_op_threads: usize);
+
+    /// Prepares the calling thread for forwards on `device`. Called once by each worker, on its own
+    /// thread, before its first batch.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the device is gone; the worker then serves without what was to be
+    /// prepared.
+    fn enter_device(&self, device: Device) -> Result<(), EngineError> {
+        let _ = device;
+        Ok(())
+    }
 }
 
 /// A loaded model. One copy of the weights serves any number of threads.

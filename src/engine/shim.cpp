@@ -9,6 +9,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/ir/constants.h>
@@ -152,6 +153,18 @@ EXPORT void torchfront_free_string(char* text) { free(text); }
 
 // The number of intra-op threads of the calling thread (OpenMP keeps it per thread).
 EXPORT void torchfront_set_num_threads(int count) { at::set_num_threads(count); }
+
+// The calling thread works on this CUDA device from now on, on a stream of its own from libtorch's
+// pool. Needs no header of CUDA: libtorch_cuda registers what stands behind the guard.
+EXPORT int torchfront_use_own_stream(int device, Error* error) {
+  return guarded(error, -1, [&] {
+    const c10::impl::VirtualGuardImpl cuda(c10::kCUDA);
+    const c10::Device chosen = device_of(device);
+    cuda.setDevice(chosen);
+    cuda.exchangeStream(cuda.getStreamFromGlobalPool(chosen));
+    return 0;
+  });
+}
 
 // `device`: -1 the CPU, else the CUDA device of that index. The module is in eval mode.
 EXPORT Module* torchfront_load(const char* path, int device, Error* error) {

@@ -31,7 +31,7 @@ pub(super) struct Conversion(c_int);
 
 /// Filled by the shim when a call fails.
 #[repr(C)]
-struct RawError {
+pub(super) struct RawError {
     message: *mut c_char,
     kind: c_int,
 }
@@ -220,7 +220,7 @@ impl Drop for ModuleHandle {
 }
 
 /// Runs one call of the shim; none is turned into the error that the shim reported.
-fn checked<T>(call: impl FnOnce(*mut RawError) -> Option<T>) -> Result<T, EngineError> {
+pub(super) fn checked<T>(call: impl FnOnce(*mut RawError) -> Option<T>) -> Result<T, EngineError> {
     let mut error = RawError { message: std::ptr::null_mut(), kind: 0 };
     if let Some(value) = call(&raw mut error) {
         return Ok(value);

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::cuda;
 use super::ivalue::{Owned, from_ivalue, to_ivalue};
 use super::options::{Precision, Variant};
 use super::shim::{self, Conversion, ModuleHandle, Writes};
@@ -29,8 +30,12 @@ pub(super) struct TorchModule {
 // === impl TorchEngine ===
 
 impl TorchEngine {
-    /// The number of CUDA devices that libtorch sees; 0 without a CUDA libtorch.
+    /// The number of CUDA devices that libtorch sees; 0 without a CUDA libtorch. To be called before
+    /// the first tensor is made: it opens libtorch's CUDA part.
     pub fn cuda_devices() -> usize {
+        if !cuda::open() {
+            return 0;
+        }
         usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
     }
 }
@@ -56,6 +61,13 @@ impl Engine for TorchEngine {
 
     fn enter_worker_thread(&self, intra_op_threads: usize) {
         shim::set_num_threads(intra_op_threads);
+    }
+
+    fn enter_device(&self, device: Device) -> Result<(), EngineError> {
+        match device {
+            Device::Cpu => Ok(()),
+            Device::Cuda(index) => cuda::use_own_stream(index),
+        }
     }
 }
 

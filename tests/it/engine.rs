@@ -28,11 +28,16 @@ fn files_of(archive: &str) -> Vec<(String, Vec<u8>)> {
 
 /// The module of a small archive, as it was saved.
 fn saved(archive: &str) -> Arc<dyn Module> {
+    saved_on(archive, Device::Cpu)
+}
+
+/// The same on a device.
+pub(crate) fn saved_on(archive: &str, device: Device) -> Arc<dyn Module> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.pt");
     let (_, content) = files_of(archive).into_iter().find(|(name, _)| name == "model.pt").unwrap();
     fs::write(&file, content).unwrap();
-    TorchEngine.load(archive, &file, Device::Cpu).unwrap()
+    TorchEngine.load(archive, &file, device).unwrap()
 }
 
 fn prepared(saved: &Arc<dyn Module>, options: LoadOptions, example: Vec<Value>) -> Arc<dyn Module> {

@@ -9,6 +9,8 @@ mod cors;
 mod cors_commands;
 mod cors_engine;
 mod cors_seed;
+#[cfg(feature = "torch")]
+mod cuda;
 mod engine;
 mod fuzz_corpus;
 mod goldens;
