@@ -71,6 +71,13 @@ pub trait Module: Send + Sync {
     /// The arguments of `forward`.
     fn signature(&self) -> &Signature;
 
+    /// True when every call with arguments of equal shapes takes about the same time on the calling
+    /// thread, and any thread may make it: a module on the CPU without loops, without a state, and
+    /// without a size that is read from a tensor.
+    fn time_follows_shapes(&self) -> bool {
+        false
+    }
+
     /// A copy with a state of its own for one more worker, or none when a call changes nothing in
     /// the module and all workers may share it.
     ///

@@ -137,8 +137,9 @@ impl Choice<'_> {
             Optimize::None => start,
         };
         let writes = handle.writes()?;
+        let time_follows_shapes = !handle.time_depends_on_values()?;
         let (signature, device) = (self.saved.signature.clone(), self.saved.device);
-        Ok(TorchModule { handle, signature, device, writes, variant })
+        Ok(TorchModule { handle, signature, device, writes, time_follows_shapes, variant })
     }
 
     /// The saved module's answer, once. Made only after a variant has shown that a call changes

@@ -145,6 +145,33 @@ bool convolves_in_2d(const Block* block) {
   return false;
 }
 
+// A loop, a call that could not be inlined, or a number that is read from a tensor and may size what
+// comes next: with the shapes alone nobody knows how long the block takes.
+bool time_depends_on_values(const Block* block) {
+  static const std::unordered_set<c10::Symbol> kUnknown = {
+      torch::jit::prim::Loop,
+      torch::jit::prim::CallFunction,
+      torch::jit::prim::CallMethod,
+      torch::jit::prim::fork,
+      c10::aten::Int,
+      c10::aten::IntImplicit,
+      c10::aten::ScalarImplicit,
+      c10::aten::item,
+      c10::Symbol::fromQualString("aten::tolist"),
+      c10::Symbol::fromQualString("prim::tolist"),
+      c10::aten::bincount,
+      c10::aten::one_hot,
+      c10::aten::repeat_interleave,
+  };
+  for (const Node* node : block->nodes()) {
+    if (kUnknown.count(node->kind()) != 0) return true;
+    for (const Block* inner : node->blocks()) {
+      if (time_depends_on_values(inner)) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -211,6 +238,16 @@ EXPORT int torchfront_convolves_in_2d(const Module* module, Error* error) {
     auto graph = module->get_method("forward").graph()->copy();
     torch::jit::Inline(*graph);
     return convolves_in_2d(graph->block()) ? 1 : 0;
+  });
+}
+
+// 0 when the shapes of its arguments tell how long a call takes, 1 when their values may matter, too;
+// -1 on an error.
+EXPORT int torchfront_time_depends_on_values(const Module* module, Error* error) {
+  return guarded(error, -1, [&] {
+    auto graph = module->get_method("forward").graph()->copy();
+    torch::jit::Inline(*graph);
+    return time_depends_on_values(graph->block()) ? 1 : 0;
   });
 }
 

@@ -54,6 +54,7 @@ unsafe extern "C" {
         error: *mut RawError,
     ) -> *mut CModule_;
     fn torchfront_convolves_in_2d(module: *const CModule_, error: *mut RawError) -> c_int;
+    fn torchfront_time_depends_on_values(module: *const CModule_, error: *mut RawError) -> c_int;
     fn torchfront_deepcopy(module: *const CModule_, error: *mut RawError) -> *mut CModule_;
     fn torchfront_free_module(module: *mut CModule_);
     fn torchfront_forward(
@@ -144,6 +145,15 @@ impl ModuleHandle {
         checked(|error| {
             // SAFETY: the module lives while `self` does.
             let answer = unsafe { torchfront_convolves_in_2d(self.0.as_ptr(), error) };
+            (answer >= 0).then_some(answer == 1)
+        })
+    }
+
+    /// Do the shapes of the arguments alone not tell how long a call takes?
+    pub(super) fn time_depends_on_values(&self) -> Result<bool, EngineError> {
+        checked(|error| {
+            // SAFETY: the module lives while `self` does.
+            let answer = unsafe { torchfront_time_depends_on_values(self.0.as_ptr(), error) };
             (answer >= 0).then_some(answer == 1)
         })
     }

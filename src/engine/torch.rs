@@ -23,6 +23,8 @@ pub(super) struct TorchModule {
     pub(super) signature: Signature,
     pub(super) device: Device,
     pub(super) writes: Writes,
+    /// The graph has no loop and reads no number from a tensor.
+    pub(super) time_follows_shapes: bool,
     /// How the weights were changed, and the arguments of each call must be.
     pub(super) variant: Variant,
 }
@@ -55,8 +57,11 @@ impl Engine for TorchEngine {
         let signature = handle.signature()?;
         // Nobody has looked yet what a call writes: the safe answer, until it is prepared.
         let (handle, writes) = (Arc::new(handle), Writes { attributes: true, inputs: true });
+        let (time_follows_shapes, variant) = (false, Variant::PLAIN);
         tracing::debug!(model = name, "loaded");
-        Ok(Arc::new(TorchModule { handle, signature, device, writes, variant: Variant::PLAIN }))
+        let module =
+            TorchModule { handle, signature, device, writes, time_follows_shapes, variant };
+        Ok(Arc::new(module))
     }
 
     fn enter_worker_thread(&self, intra_op_threads: usize) {
@@ -107,6 +112,10 @@ impl Module for TorchModule {
         &self.signature
     }
 
+    fn time_follows_shapes(&self) -> bool {
+        self.time_follows_shapes && self.device == Device::Cpu && !self.writes.attributes
+    }
+
     fn replica(&self) -> Result<Option<Arc<dyn Module>>, EngineError> {
         if !self.writes.attributes {
             return Ok(None);
@@ -116,6 +125,7 @@ impl Module for TorchModule {
             signature: self.signature.clone(),
             device: self.device,
             writes: self.writes,
+            time_follows_shapes: self.time_follows_shapes,
             variant: self.variant,
         })))
     }

@@ -83,6 +83,16 @@ fn all_options() -> Vec<LoadOptions> {
 }
 
 #[test]
+fn a_graph_with_a_loop_or_a_state_is_known_to_take_its_time() {
+    let follows = |archive: &str, example| {
+        prepared(&saved(archive), LoadOptions::default(), example).time_follows_shapes()
+    };
+    assert!(follows("mlp", input(&[1, 4], 1.0)));
+    assert!(!follows("slow", input(&[1, 2], 1.0)), "it loops");
+    assert!(!follows("counter", input(&[1, 1], 1.0)), "it counts its calls");
+}
+
+#[test]
 fn every_setting_answers_as_the_saved_module() {
     for (archive, sample) in [("tiny_convnet", &[3, 17, 16][..]), ("mlp", &[4])] {
         let saved = saved(archive);
