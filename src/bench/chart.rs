@@ -147,9 +147,16 @@ impl Panel<'_> {
         let mut chart = ChartBuilder::on(area)
             .caption(self.title, ("sans-serif", 16))
             .margin(12)
+            .margin_right(28)
             .x_label_area_size(36)
             .y_label_area_size(72)
             .build_cartesian_2d(0.0..last.max(0.001), y)?;
+        let legend = if self.log {
+            SeriesLabelPosition::UpperLeft
+        } else {
+            // Rates keep to the top; latencies do not keep to anything.
+            SeriesLabelPosition::LowerLeft
+        };
         let short = |number: &f64| {
             if *number >= 10.0 { format!("{number:.0}") } else { format!("{number}") }
         };
@@ -157,7 +164,9 @@ impl Panel<'_> {
             .configure_mesh()
             .x_desc(self.x)
             .y_desc(self.y)
+            .x_label_formatter(&short)
             .y_label_formatter(&short)
+            .y_labels(6)
             .light_line_style(WHITE)
             .draw()?;
         for series in &self.series {
@@ -170,7 +179,7 @@ impl Panel<'_> {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(legend)
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.2))
             .draw()?;

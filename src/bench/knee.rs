@@ -136,6 +136,16 @@ impl fmt::Display for Verdict {
     }
 }
 
+// === impl Step ===
+
+impl Step {
+    /// Whether the step failed because requests were sent too late, rather than answered too late.
+    fn is_the_generators(&self, slo_ms: f64) -> bool {
+        let late = self.report.generator.late_ms;
+        self.verdict == Verdict::TooSlow && late.is_some_and(|late| late.p99 * 2.0 >= slo_ms)
+    }
+}
+
 // === impl Knee ===
 
 impl fmt::Display for Knee {
@@ -174,7 +184,15 @@ impl fmt::Display for Knee {
                 write!(f, "\nno knee up to {}/s: {asked} at every step", figure(knee))
             }
             None => write!(f, "\nno knee: not one step had {asked}"),
+        }?;
+        if self.steps.iter().any(|step| step.is_the_generators(self.slo_ms)) {
+            write!(
+                f,
+                "\nnote: in a step that failed, the generator itself was late by half of the \
+                 objective or more: the server may be able to do more than that"
+            )?;
         }
+        Ok(())
     }
 }
 

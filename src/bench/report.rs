@@ -229,7 +229,7 @@ impl fmt::Display for Report {
                 figure(rate),
                 self.connections
             )?,
-            _ => write!(f, "closed loop, {} connections", self.connections)?,
+            _ => write!(f, "closed loop, {} at once", self.connections)?,
         }
         writeln!(f, ", {} s after {} s of warm-up\n", self.duration_s, self.warm_up_s)?;
         writeln!(f, "offered  {:>12}  {:>12}/s", self.offered, figure(self.offered_rate))?;
