@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::arrivals::Schedule;
-use super::exchange::{Caller, Ending};
+use super::exchange::{Caller, Ending, Failure};
 use super::pacer::pace;
 use super::recording::{Clock, Recording};
 use super::{BenchError, Load, Plan, Report, Requests};
@@ -38,6 +38,9 @@ struct Run {
 
 /// For so long after the last request was due, the backlog is still sent.
 const LATE_SENDS: Duration = Duration::from_secs(1);
+
+/// A closed loop without a server would only measure how fast connections are refused.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The runtime for a plan.
 ///
@@ -179,9 +182,8 @@ impl Run {
                 recording.sent(start, Duration::ZERO, true);
                 recording.ended(start, done, ending);
             });
-            if ending.failure.is_some() {
-                // A server that is away is not asked in a tight loop.
-                tokio::task::yield_now().await;
+            if ending.failure == Some(Failure::Connect) {
+                tokio::time::sleep(RECONNECT_PAUSE).await;
             }
         }
     }
