@@ -20,6 +20,7 @@
 //! | [`openapi`] | API descriptions; pure | |
 //! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `auth` `openapi` `metrics` |
 //! | [`server`] | assembly, start, drain | all |
+//! | [`bench`] | the load generator of `torchfront bench`, for any HTTP server | |
 //!
 //! `tests/it/architecture.rs` keeps the last column.
 //!
@@ -64,6 +65,7 @@ Server::build(config)?.run().await?;
 pub mod archive;
 pub mod auth;
 pub mod batching;
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -21,5 +21,6 @@ fn main() -> ExitCode {
         }
         Action::CorsCheck(check) => commands::cors_check(&check),
         Action::CorsExplain(explain) => commands::cors_explain(&explain),
+        Action::Bench(flags) => commands::bench(&flags),
     }
 }

@@ -1,10 +1,12 @@
 //! What the command line can do, one file each. Called by `main.rs` alone.
 
 mod background;
+mod bench;
 mod cors;
 mod serve;
 
 pub use background::{start_in_background, stop};
+pub use bench::bench;
 pub use cors::{cors_check, cors_explain};
 pub use serve::serve;
 

@@ -5,6 +5,7 @@
 mod architecture;
 mod archives;
 mod auth;
+mod bench;
 mod cors;
 mod cors_commands;
 mod cors_engine;

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
-"""Measures Torchfront next to other servers, on this machine, in one run.
+"""CORS preflights: Torchfront next to nginx, bare actix and TorchServe.
 
     make compare WHAT=preflight                      every contender that is installed
     make compare WHAT=preflight ARGS=--torchserve    TorchServe 0.12 too
-    python3 .make/compare preflight --help           rounds, seconds, cores, one contender only
+    make compare WHAT=preflight ARGS=--help          rounds, seconds, cores, one contender only
 
 One server is alive at a time. The contenders take turns (A B C A B C ...), so that what the machine
 does besides falls on all of them; a ratio is the median of the ratios within each round. Server and
@@ -12,19 +11,20 @@ its row: apt-get install wrk nginx-light
 """
 
 import argparse
-import json
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import client
+import machine
+import peers
+from machine import ROOT
+from running import free_port, started
+
 ORIGIN = "https://mywebapp.com"
 METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = "Authorization, Content-Type"
@@ -34,29 +34,6 @@ PREFLIGHT = {
     "Access-Control-Request-Headers": "content-type",
 }
 TARGET = "/predictions/mlp"
-TORCHSERVE = pathlib.Path(
-    os.environ.get("TORCHSERVE_VENV", "~/.cache/torchfront/torchserve-0.12")
-).expanduser()
-TORCHSERVE_SETUP = f"""\
-TorchServe is not set up. 5 GB, some minutes:
-  apt-get install openjdk-17-jre-headless
-  python3 -m venv {TORCHSERVE}
-  {TORCHSERVE}/bin/pip install torch==2.13.0 torchvision torchserve==0.12.0 \\
-      torch-model-archiver captum pyyaml requests pynvml ninja packaging setuptools
-(TORCHSERVE_VENV names another virtual environment.)"""
-
-WRK_SCRIPT = """\
-wrk.method = "OPTIONS"
-wrk.headers = %s
-function done(summary, latency, requests)
-  local e = summary.errors
-  io.write(string.format(
-    '\\nRESULT {"requests":%%d,"us":%%d,"p50":%%d,"p99":%%d,"errors":%%d}\\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    e.connect + e.read + e.write + e.status + e.timeout))
-end
-"""
-
 NGINX = """\
 daemon off; worker_processes {cores}; pid nginx.pid; error_log stderr;
 events {{ worker_connections 1024; }}
@@ -166,7 +143,7 @@ def torchserve(cores):
         file = properties(folder, port, lines)
         store = ROOT / "tests/goldens/archives"
         return [
-            TORCHSERVE / "bin/torchserve", "--start", "--foreground", "--ncs",
+            peers.TORCHSERVE / "bin/torchserve", "--start", "--foreground", "--ncs",
             "--disable-token-auth", "--ts-config", file, "--model-store", store,
             "--models", "mlp=mlp.mar",
         ]  # fmt: skip
@@ -175,7 +152,7 @@ def torchserve(cores):
 
 
 def contenders(arguments):
-    release = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    release = machine.release()
     binary, examples, cores = release / "torchfront", release / "examples", arguments.cores
     listed = [
         Contender(
@@ -203,29 +180,19 @@ def contenders(arguments):
     else:
         print("without nginx; to have it: apt-get install nginx-light", file=sys.stderr)
     if arguments.torchserve:
-        if not (TORCHSERVE / "bin/torchserve").exists() or not shutil.which("java"):
-            sys.exit(TORCHSERVE_SETUP)
-        environment = {"OMP_NUM_THREADS": "1", "PATH": f"{TORCHSERVE}/bin:{os.environ['PATH']}"}
+        if not peers.has_torchserve():
+            sys.exit(peers.TORCHSERVE_SETUP)
         # It answers OPTIONS with the API description, and says its one origin to everybody.
         listed.append(
             Contender(
                 "TorchServe 0.12, tuned", torchserve(cores), 200, strict=False,
-                environment=environment,
+                environment=peers.torchserve_environment(tuned=True),
             )  # fmt: skip
         )
     return [each for each in listed if not arguments.only or each.name in arguments.only]
 
 
 # --- one turn --------------------------------------------------------------------------------
-
-
-def free_port(*taken):
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in taken:
-            return port
 
 
 def ask(port, headers):
@@ -253,77 +220,17 @@ def fault(contender, port):
     return None
 
 
-def wait_until_right(contender, process, port, log):
-    reason = "no answer"
-    for _ in range(1200):
-        if process.poll() is not None:
-            break
-        try:
-            reason = fault(contender, port)
-        except OSError as error:
-            reason = str(error)
-        if reason is None:
-            return
-        time.sleep(0.05)
-    sys.exit(f"{contender.name}: {reason}\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def cpu_ticks(root):
-    """User and system time of a process and everything below it, in clock ticks."""
-    children, ticks = {}, {}
-    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = entry.read_text()
-        except OSError:
-            continue
-        # The name in brackets may contain blanks.
-        fields = text.rpartition(")")[2].split()
-        pid, parent = int(text.split()[0]), int(fields[1])
-        children.setdefault(parent, []).append(pid)
-        ticks[pid] = int(fields[11]) + int(fields[12])
-    total, waiting = 0, [root]
-    while waiting:
-        pid = waiting.pop()
-        total += ticks.get(pid, 0)
-        waiting += children.get(pid, [])
-    return total
-
-
-def wrk(port, script, arguments, seconds):
-    command = ["wrk", "-t1", f"-c{arguments.connections}", f"-d{seconds}s", "-s", script]
-    done = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{TARGET}"], capture_output=True, text=True, check=True
-    )
-    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
-    return json.loads(line.removeprefix("RESULT "))
-
-
 def turn(contender, arguments, script):
     """Starts the server, checks it, warms it up, measures it, stops it."""
-    with tempfile.TemporaryDirectory(prefix="compare-") as name:
-        folder = pathlib.Path(name)
-        port = free_port()
-        log = folder / "output.log"
-        environment = {**os.environ, **contender.environment, "TMPDIR": name, "TEMP": name}
-        with open(log, "wb") as output:
-            process = subprocess.Popen(
-                [str(word) for word in contender.command(folder, port)],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=environment,
-                start_new_session=True,
-            )
-        try:
-            wait_until_right(contender, process, port, log)
-            wrk(port, script, arguments, 1)
-            before = cpu_ticks(process.pid)
-            result = wrk(port, script, arguments, arguments.seconds)
-            ticks = cpu_ticks(process.pid) - before
-            if problem := fault(contender, port):
-                sys.exit(f"{contender.name}, after the measurement: {problem}")
-        finally:
-            stop(process)
+    with started(contender.name, contender.command, contender.environment) as server:
+        server.wait_until_right(lambda: fault(contender, server.port))
+        url = f"http://127.0.0.1:{server.port}{TARGET}"
+        client.wrk(url, script, arguments.connections, 1)
+        before = server.cpu_seconds()
+        result = client.wrk(url, script, arguments.connections, arguments.seconds)
+        seconds = server.cpu_seconds() - before
+        if problem := fault(contender, server.port):
+            sys.exit(f"{contender.name}, after the measurement: {problem}")
     if result["errors"]:
         sys.exit(f"{contender.name}: {result['errors']} answers were wrong or missing")
     contender.rounds.append(
@@ -331,23 +238,9 @@ def turn(contender, arguments, script):
             "rate": result["requests"] / result["us"] * 1e6,
             "p50": result["p50"],
             "p99": result["p99"],
-            "cpu": ticks / os.sysconf("SC_CLK_TCK") * 1e6 / result["requests"],
+            "cpu": seconds * 1e6 / result["requests"],
         }
     )
-
-
-def stop(process):
-    """Ends the session that the server was started in."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            pass
-        try:
-            process.wait(timeout=20)
-            return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 # --- the table -------------------------------------------------------------------------------
@@ -369,21 +262,16 @@ def table(measured):
         print(f"  {each.name}: {rates} k/s")
 
 
-def preflight(arguments):
-    if not shutil.which("wrk"):
-        sys.exit("wrk is missing: apt-get install wrk nginx-light")
-    # Children inherit it: the servers and wrk share these cores.
-    available = sorted(os.sched_getaffinity(0))[: arguments.cores]
-    os.sched_setaffinity(0, available)
+def measure(arguments):
+    client.need_wrk()
+    available = machine.pin(arguments.cores)
     if not arguments.no_build:
-        build = [os.environ.get("CARGO", "cargo"), "build", "--release", "--locked"]
-        examples = ["--example", "bare_http", "--example", "bare_actix_cors"]
-        subprocess.run([*build, "--bin", "torchfront", *examples], cwd=ROOT, check=True)
+        machine.build(
+            "--bin", "torchfront", "--example", "bare_http", "--example", "bare_actix_cors"
+        )
     measured = contenders(arguments)
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        pairs = ", ".join(f'["{name}"] = "{value}"' for name, value in PREFLIGHT.items())
-        script.write(WRK_SCRIPT % f"{{ {pairs} }}")
-        script.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        script = client.script(pathlib.Path(folder, "preflight.lua"), "OPTIONS", PREFLIGHT)
         print(
             f"{arguments.rounds} rounds of {arguments.seconds} s, {arguments.connections} "
             f"connections, cores {available}, load {os.getloadavg()[0]:.2f} before the start"
@@ -391,17 +279,19 @@ def preflight(arguments):
         for number in range(arguments.rounds):
             for each in measured:
                 print(f"\rround {number + 1}: {each.name:40}", end="", flush=True)
-                turn(each, arguments, script.name)
+                turn(each, arguments, script)
     print(f"\r{'':60}", end="")
     table(measured)
 
 
-def main():
+def main(argv):
     description, _, rest = __doc__.partition("\n")
     parser = argparse.ArgumentParser(
-        description=description, epilog=rest, formatter_class=argparse.RawTextHelpFormatter
+        prog="compare preflight",
+        description=description,
+        epilog=rest,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("what", choices=["preflight"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--cores", type=int, default=2, help="shared by server and wrk")
@@ -409,8 +299,4 @@ def main():
     parser.add_argument("--only", action="append", metavar="NAME", help="these contenders alone")
     parser.add_argument("--torchserve", action="store_true", help="TorchServe 0.12, if set up")
     parser.add_argument("--no-build", action="store_true", help="what was built last")
-    {"preflight": preflight}[(arguments := parser.parse_args()).what](arguments)
-
-
-if __name__ == "__main__":
-    main()
+    measure(parser.parse_args(argv))

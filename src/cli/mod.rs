@@ -1,10 +1,15 @@
-//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors check | explain`.
+//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors check | explain` and
+//! `bench`.
 //!
 //! Called by `main.rs`. Only text is read here; what the values mean is decided in `config/`.
+
+mod bench;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+pub use bench::{Arrivals, Bench};
 
 /// What the flags say about the configuration; a flag that was not given says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +35,7 @@ pub struct Overrides {
 }
 
 /// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Serve.
     Start {
@@ -48,6 +53,8 @@ pub enum Action {
     CorsCheck(CorsCheck),
     /// Print what the CORS settings do with one request.
     CorsExplain(CorsExplain),
+    /// Offer load to a URL.
+    Bench(Box<Bench>),
 }
 
 /// The whole command line.
@@ -142,6 +149,7 @@ enum Command {
         #[command(subcommand)]
         command: Cors,
     },
+    Bench(Box<Bench>),
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -216,6 +224,7 @@ impl Cli {
         let action = match self.command {
             Some(Command::Cors { command: Cors::Check(check) }) => Action::CorsCheck(check),
             Some(Command::Cors { command: Cors::Explain(explain) }) => Action::CorsExplain(explain),
+            Some(Command::Bench(bench)) => Action::Bench(bench),
             None if serve.version => Action::Version,
             None if serve.stop => Action::Stop { foreground: serve.foreground },
             None => Action::Start { foreground: serve.foreground || !serve.start },
