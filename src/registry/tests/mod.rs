@@ -7,6 +7,7 @@ mod scaling;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,7 +18,7 @@ use zip::write::SimpleFileOptions;
 
 use super::*;
 use crate::archive::ArchiveLimits;
-use crate::batching::{Filling, PredictError};
+use crate::batching::{DecodePool, Filling, PredictError};
 use crate::engine::fake::FakeEngine;
 use crate::engine::{Device, Engine, EngineError, Module, Signature, Value};
 use crate::handlers::{Catalog, RequestInput};
@@ -187,6 +188,7 @@ impl Bench {
             limits: ArchiveLimits::default(),
             gpus: 0,
             metrics: metrics.clone(),
+            decode_pool: Arc::new(DecodePool::start(NonZeroUsize::MIN, 100).unwrap()),
             handlers: Catalog::default(),
         };
         let registry = Arc::new(Registry::new(loader, HashMap::new()));
