@@ -92,3 +92,70 @@ fn part<R: Runner>(
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Refuses what holds an offender; keeps the answers and counts the forwards.
+    struct Model {
+        offenders: Vec<usize>,
+        forwards: Cell<usize>,
+        answers: RefCell<BTreeMap<usize, Result<usize, ()>>>,
+    }
+
+    impl Runner for Model {
+        type Job = usize;
+        type Prediction = usize;
+        type Error = ();
+
+        fn run(&self, jobs: &[usize]) -> Result<Vec<usize>, ()> {
+            self.forwards.set(self.forwards.get() + 1);
+            let fine = !jobs.iter().any(|job| self.offenders.contains(job));
+            fine.then(|| jobs.to_vec()).ok_or(())
+        }
+
+        fn again(&self, (): &()) -> Again {
+            Again::UntilFound
+        }
+
+        fn still_awaited(&self, job: usize) -> Option<usize> {
+            Some(job)
+        }
+
+        fn answer(&self, job: usize, _: usize, result: Result<usize, ()>) {
+            assert_eq!(self.answers.borrow_mut().insert(job, result), None, "{job} twice");
+        }
+    }
+
+    /// The forwards that it took.
+    fn forwards(jobs: usize, offenders: &[usize]) -> usize {
+        let answers = RefCell::default();
+        let model = Model { offenders: offenders.to_vec(), forwards: Cell::new(0), answers };
+        serve(&model, (0..jobs).collect());
+        let expected = (0..jobs).map(|job| {
+            let result = if offenders.contains(&job) { Err(()) } else { Ok(job) };
+            (job, result)
+        });
+        assert_eq!(*model.answers.borrow(), expected.collect(), "{jobs} jobs, {offenders:?}");
+        model.forwards.get()
+    }
+
+    #[test]
+    fn only_offenders_fail_and_one_is_found_in_two_log_n_forwards() {
+        for jobs in 1..=64_usize {
+            assert_eq!(forwards(jobs, &[]), 1);
+            let levels = jobs.next_power_of_two().ilog2() as usize;
+            for first in 0..jobs {
+                let one = forwards(jobs, &[first]);
+                assert!(one <= 1 + 2 * levels, "{one} forwards for job {first} of {jobs}");
+                let two = forwards(jobs, &[first, (first * 7 + 3) % jobs]);
+                assert!(two < 2 * jobs && two <= 1 + 4 * levels, "{two} forwards, {jobs} jobs");
+            }
+            assert_eq!(forwards(jobs, &(0..jobs).collect::<Vec<_>>()), 2 * jobs - 1);
+        }
+    }
+}

@@ -95,11 +95,7 @@ impl JobQueue {
                 Step::Sleep => {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
-                Step::Stop => {
-                    drop(state);
-                    self.changed.notify_one();
-                    return Next::Stop;
-                }
+                Step::Stop => return Next::Stop,
             }
         }
     }

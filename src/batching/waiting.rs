@@ -69,7 +69,8 @@ pub(super) enum Step<J> {
     Wait(Duration),
     /// Ask again when woken.
     Sleep,
-    /// End. Another worker must be woken: it may have to do what this one was woken for.
+    /// End. Whoever told this worker to wakes the others: one may have to do what this one was woken
+    /// for.
     Stop,
 }
 

@@ -13,7 +13,8 @@
 //! - a batch holds one bucket, never more than `batchSize`;
 //! - of a failing batch only the offenders fail, within 2 log2 n more forwards for one of them; a
 //!   module that changes itself is never run again;
-//! - when the queue is closed all who were admitted are served, and every worker ends.
+//! - whoever was admitted finds a worker, also when the queue is closed meanwhile; then every worker
+//!   ends.
 
 mod schedule;
 mod world;

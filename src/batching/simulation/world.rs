@@ -237,6 +237,11 @@ impl<'a> World<'a> {
         self.requests.borrow_mut()[number].admitted = false;
         match self.queue.push(bucket, deadline, number) {
             Ok((ticket, wake)) => {
+                let serves = |worker: &Worker| !worker.told_to_end && worker.state != State::Ended;
+                assert!(
+                    self.workers.iter().any(serves),
+                    "{number} was admitted, and nobody serves"
+                );
                 let request = &mut self.requests.get_mut()[number];
                 request.ticket = Some(ticket);
                 request.queued = Some((self.now, self.batches, before));
@@ -295,10 +300,7 @@ impl<'a> World<'a> {
                 self.at(over, Event::WaitIsOver(worker, wait));
             }
             Step::Sleep => self.workers[worker].state = State::Asleep,
-            Step::Stop => {
-                self.workers[worker].state = State::Ended;
-                self.wake(Wake::One);
-            }
+            Step::Stop => self.workers[worker].state = State::Ended,
         }
     }
 
