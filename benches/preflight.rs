@@ -4,6 +4,7 @@
 //! are measured by `make compare WHAT=preflight`.
 
 use std::hint::black_box;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use actix_web::rt::System;
 use actix_web::test::TestRequest;
 use actix_web::{App, Error, HttpResponse, web};
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
-use torchfront::batching::Filling;
+use torchfront::batching::{DecodePool, Filling};
 use torchfront::cors::{
     Action, Cors, CorsPolicy, ListenerFacts, ListenerPolicies, RequestSketch, Setting, Unobserved,
     compile, decide,
@@ -168,6 +169,7 @@ fn app_state(access_log: bool) -> AppState {
         limits: Default::default(),
         gpus: 0,
         metrics: metrics.clone(),
+        decode_pool: Arc::new(DecodePool::start(NonZeroUsize::MIN, 1).expect("a thread")),
         handlers: Catalog::default(),
     };
     AppState {

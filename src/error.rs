@@ -130,6 +130,7 @@ impl From<ModelError> for ServeError {
                 ServeError::new(503, "ServiceUnavailableException", message)
             }
             ModelError::BadInput(reason) => ServeError::bad_request(reason),
+            ModelError::Preprocess => ServeError::internal(),
             ModelError::Predict(error) => error.into(),
         }
     }

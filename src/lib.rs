@@ -29,8 +29,9 @@
 //! ```text
 //! bytes       http/body.rs          payload, at most max_request_size  -> RequestInput   413 400 408
 //! model       registry/mod.rs       resolve(name, version)              -> Model          404
-//! sample      handlers/             preprocess, off the reactor         -> Sample         400, this one alone
-//! job         batching/job.rs       JobQueue::push                      -> Reply          503 queue full
+//! place       batching/queue.rs     JobQueue::admit                     -> Admission      503 queue full
+//! sample      handlers/             preprocess, in the decode pool      -> Sample         400, this one alone
+//! job         batching/job.rs       Admission::push                     -> Reply
 //! batch       batching/queue.rs     an idle worker cuts a batch, late   -> Vec<Job>       504 too late to run
 //! tensors     handlers/ + engine/   collate, forward                    -> Value          400 503 507
 //! answer      handlers/             postprocess, one row a sample       -> Prediction

@@ -1,10 +1,12 @@
 //! One accepted request on its way through the queue, and the answer it is owed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::Span;
 
+use super::queue::JobQueue;
+use super::waiting::Ticket;
 use crate::handlers::{Prediction, Sample};
 
 /// A preprocessed request and everything that travels with it.
@@ -14,7 +16,7 @@ use crate::handlers::{Prediction, Sample};
 pub struct Job {
     /// What the model is asked.
     pub sample: Sample,
-    /// When it was accepted.
+    /// When it was queued.
     pub enqueued_at: Instant,
     /// Later than this nobody waits for the answer: it is not run any more.
     pub deadline: Instant,
@@ -23,8 +25,16 @@ pub struct Job {
     reply: oneshot::Sender<Result<Answer, PredictError>>,
 }
 
-/// The caller's end of a job.
-pub struct Reply(oneshot::Receiver<Result<Answer, PredictError>>);
+/// The caller's end of a job. Dropped before the answer has come, it takes the job out of the queue.
+pub struct Reply<'a> {
+    queue: &'a JobQueue,
+    /// None once it is answered.
+    ticket: Option<Ticket>,
+    receiver: Receiver,
+}
+
+/// Where the answer comes out.
+pub(super) type Receiver = oneshot::Receiver<Result<Answer, PredictError>>;
 
 /// A prediction and what it took.
 #[derive(Debug)]
@@ -33,6 +43,10 @@ pub struct Answer {
     pub prediction: Prediction,
     /// Jobs in the batch that it was part of.
     pub batch_size: usize,
+    /// From the queue's door to the start of the batch.
+    pub queued: Duration,
+    /// In the engine; every forward that this job had to wait for once its batch had started.
+    pub forward: Duration,
 }
 
 /// Why an accepted request got no prediction.
@@ -59,10 +73,11 @@ pub enum PredictError {
 // === impl Job ===
 
 impl Job {
-    /// A job and the caller's end of it.
-    pub fn new(sample: Sample, enqueued_at: Instant, deadline: Instant) -> (Job, Reply) {
+    /// A job that is queued now, and where its answer comes out.
+    pub(super) fn new(sample: Sample, deadline: Instant) -> (Job, Receiver) {
         let (reply, receiver) = oneshot::channel();
-        (Job { sample, enqueued_at, deadline, span: Span::current(), reply }, Reply(receiver))
+        let (enqueued_at, span) = (Instant::now(), Span::current());
+        (Job { sample, enqueued_at, deadline, span, reply }, receiver)
     }
 
     /// True when nobody waits for the answer any more.
@@ -78,12 +93,28 @@ impl Job {
 
 // === impl Reply ===
 
-impl Reply {
-    /// Waits for the answer. Dropping the future abandons the job.
+impl<'a> Reply<'a> {
+    pub(super) fn new(queue: &'a JobQueue, ticket: Ticket, receiver: Receiver) -> Reply<'a> {
+        Reply { queue, ticket: Some(ticket), receiver }
+    }
+
+    /// Waits for the answer. Dropping the future takes the job out of the queue.
     ///
     /// # Errors
     /// [`PredictError`], among them `WorkerDied` when the job was dropped.
-    pub async fn wait(self) -> Result<Answer, PredictError> {
-        self.0.await.unwrap_or(Err(PredictError::WorkerDied))
+    pub async fn wait(mut self) -> Result<Answer, PredictError> {
+        let answer = (&mut self.receiver).await;
+        self.ticket = None;
+        answer.unwrap_or(Err(PredictError::WorkerDied))
+    }
+}
+
+impl Drop for Reply<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            // Closed first: a worker that has just cut it sees that nobody waits.
+            self.receiver.close();
+            self.queue.withdraw(ticket);
+        }
     }
 }

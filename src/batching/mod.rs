@@ -1,24 +1,38 @@
 //! From accepted jobs to batches to answers.
 //!
 //! ```text
-//!   http -> Model::predict -> JobQueue::push        bounded; full or closed is said at once
+//!   http -> Model::predict -> JobQueue::admit       bounded; full or closed is said at once
 //!                                  |
-//!                 worker thread: JobQueue::next     BatchPolicy (pure) cuts the batch, late
+//!                             preprocess            here, or in the DecodePool
 //!                                  |
-//!              collate -> forward -> postprocess    a failing batch is run again one by one
+//!                           Admission::push
+//!                                  |
+//!                 worker thread: JobQueue::next     Waiting (pure) cuts the batch, late
+//!                                  |
+//!              collate -> forward -> postprocess    bisect (pure): a failing batch runs in halves
 //!                                  |
 //!                             Job::answer           exactly once, also when a job is dropped
 //! ```
+//!
+//! A caller has its answer by its deadline even when every worker is stuck: it waits no longer than
+//! that, and takes its job out of the queue when it goes ([`Reply`]).
 
+mod bisect;
+mod decode_pool;
 mod job;
 mod policy;
 mod queue;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
+mod waiting;
 mod worker;
 
+pub use decode_pool::{DecodePool, Decoding, Panicked, PoolFull, unpanicked};
 pub use job::{Answer, Job, PredictError, Reply};
 pub use policy::{BatchPolicy, BatchStep, Filling};
-pub use queue::{JobQueue, Next, PushError};
+pub use queue::{Admission, JobQueue, Next};
+pub use waiting::PushError;
 pub(crate) use worker::Work;
 pub use worker::{Worker, WorkerStatus};

@@ -1,6 +1,6 @@
 //! When to close a batch. PURE: the clock is an argument.
 //!
-//! Called by `queue.rs` whenever a worker has taken up a first job. A worker that asks is idle, so
+//! Called by `waiting.rs` whenever a worker has taken up a first job. A worker that asks is idle, so
 //! waiting can only pay when the operator asked for full batches ([`Filling::Fill`]).
 
 use std::num::NonZeroUsize;
@@ -39,15 +39,24 @@ pub enum BatchStep {
 // === impl BatchPolicy ===
 
 impl BatchPolicy {
-    /// `pending` jobs (at least 1) fit together; the first was taken up at `taken_up`.
-    pub fn step(&self, pending: usize, taken_up: Instant, now: Instant) -> BatchStep {
+    /// `pending` jobs (at least 1) fit together; the first was taken up at `taken_up`, and the first
+    /// of their deadlines is `deadline`. Nobody is made to wait until it is too late.
+    pub fn step(
+        &self,
+        pending: usize,
+        taken_up: Instant,
+        deadline: Instant,
+        now: Instant,
+    ) -> BatchStep {
         let size = self.batch_size.get();
         if pending >= size || self.filling == Filling::WorkConserving {
             return BatchStep::Take(pending.min(size));
         }
         let waited = now.saturating_duration_since(taken_up);
         match self.max_batch_delay.checked_sub(waited) {
-            Some(left) if !left.is_zero() => BatchStep::Wait(left),
+            Some(left) if !left.is_zero() && left < deadline.saturating_duration_since(now) => {
+                BatchStep::Wait(left)
+            }
             _ => BatchStep::Take(pending),
         }
     }
@@ -63,7 +72,8 @@ mod tests {
         let batch_size = NonZeroUsize::new(batch_size).unwrap();
         let policy = BatchPolicy { batch_size, max_batch_delay: DELAY, filling };
         let taken_up = Instant::now();
-        policy.step(pending, taken_up, taken_up + Duration::from_millis(waited_ms))
+        let deadline = taken_up + Duration::from_secs(60);
+        policy.step(pending, taken_up, deadline, taken_up + Duration::from_millis(waited_ms))
     }
 
     #[test]
@@ -101,6 +111,20 @@ mod tests {
             filling: Filling::Fill,
         };
         let now = Instant::now();
-        assert_eq!(policy.step(1, now + Duration::from_secs(9), now), BatchStep::Wait(DELAY));
+        let (taken_up, deadline) = (now + Duration::from_secs(9), now + Duration::from_secs(60));
+        assert_eq!(policy.step(1, taken_up, deadline, now), BatchStep::Wait(DELAY));
+    }
+
+    #[test]
+    fn a_job_is_not_made_to_wait_until_its_deadline_has_passed() {
+        let policy = BatchPolicy {
+            batch_size: NonZeroUsize::new(8).unwrap(),
+            max_batch_delay: DELAY,
+            filling: Filling::Fill,
+        };
+        let now = Instant::now();
+        let step = |millis| policy.step(1, now, now + Duration::from_millis(millis), now);
+        assert_eq!(step(101), BatchStep::Wait(DELAY));
+        assert_eq!([step(100), step(50)], [BatchStep::Take(1); 2]);
     }
 }

@@ -1,39 +1,27 @@
 //! The job queue of one model version: bounded, first come first served, cut into batches late.
 //!
 //! HTTP pushes, workers pull. A worker asks only when it is idle, so a batch grows for as long as all
-//! workers are busy and is cut at the last moment. A job that nobody waits for any more, or whose
-//! deadline has passed, is never run.
+//! workers are busy and is cut at the last moment. What happens is decided in `waiting.rs`; here are
+//! the lock and the waiting threads. A caller that goes away, or whose deadline passes while every
+//! worker is busy, takes its job out itself ([`Reply`]): nothing dead takes room.
 
-use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::job::{Job, PredictError};
-use super::policy::{BatchPolicy, BatchStep, Filling};
+use super::job::{Job, PredictError, Reply};
+use super::policy::BatchPolicy;
+use super::waiting::{PushError, Step, Ticket, Waiting, Wake};
+use crate::handlers::{Bucket, Sample};
 
 /// A bounded queue of jobs.
 pub struct JobQueue {
-    capacity: usize,
-    policy: BatchPolicy,
-    state: Mutex<State>,
+    state: Mutex<Waiting<Bucket, Job>>,
     changed: Condvar,
 }
 
-struct State {
-    jobs: VecDeque<Job>,
-    closed: bool,
-}
-
-/// Why a job was not accepted. The job is dropped; its caller has this instead of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PushError {
-    /// `job_queue_size` jobs are waiting.
-    #[error("the job queue is full")]
-    Full,
-    /// The model has no worker, or is being unloaded.
-    #[error("the job queue is closed")]
-    Closed,
-}
+/// A place in the queue for a request that is still being preprocessed. Dropping it gives the place
+/// back; whoever holds one is served, also when the queue is closed meanwhile.
+pub struct Admission<'a>(Option<&'a JobQueue>);
 
 /// What a worker gets from the queue.
 pub enum Next {
@@ -48,79 +36,66 @@ pub enum Next {
 impl JobQueue {
     /// A queue for at most `capacity` waiting jobs.
     pub fn new(capacity: usize, policy: BatchPolicy) -> JobQueue {
-        let state = State { jobs: VecDeque::new(), closed: false };
-        JobQueue { capacity, policy, state: Mutex::new(state), changed: Condvar::new() }
+        JobQueue { state: Mutex::new(Waiting::new(capacity, policy)), changed: Condvar::new() }
     }
 
     /// The policy that cuts the batches.
     pub fn policy(&self) -> BatchPolicy {
-        self.policy
+        self.lock().policy()
     }
 
     /// The number of jobs that may wait.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.lock().capacity()
     }
 
     /// The number of jobs that wait now.
     pub fn pending(&self) -> usize {
-        self.lock().jobs.len()
+        self.lock().len()
     }
 
-    /// Accepts a job.
+    /// The number of jobs that may still come; those that are being preprocessed have their place.
+    pub fn room(&self) -> usize {
+        self.lock().room()
+    }
+
+    /// Keeps a place for a job.
     ///
     /// # Errors
     /// [`PushError`] at once when the queue is full or closed; it never waits.
-    pub fn push(&self, job: Job) -> Result<(), PushError> {
-        let mut state = self.lock();
-        if state.closed {
-            return Err(PushError::Closed);
-        }
-        if state.jobs.len() >= self.capacity {
-            // Room that only dead jobs take is room.
-            state.jobs.retain(|job| !job.is_abandoned());
-            if state.jobs.len() >= self.capacity {
-                return Err(PushError::Full);
-            }
-        }
-        state.jobs.push_back(job);
-        drop(state);
-        match self.policy.filling {
-            Filling::WorkConserving => self.changed.notify_one(),
-            // The one that wakes may be collecting jobs of another bucket.
-            Filling::Fill => self.changed.notify_all(),
-        }
-        Ok(())
+    pub fn admit(&self) -> Result<Admission<'_>, PushError> {
+        self.lock().admit().map(|()| Admission(Some(self)))
     }
 
     /// Waits for jobs and cuts a batch. `stop` is asked whenever the worker wakes.
     pub fn next(&self, stop: impl Fn() -> bool) -> Next {
-        let mut taken_up = None;
         let mut state = self.lock();
         loop {
-            let now = Instant::now();
-            state.drop_dead(now);
-            if stop() {
-                // Another worker must see what this one leaves.
-                self.changed.notify_one();
-                return Next::Stop;
-            }
-            if state.jobs.is_empty() {
-                if state.closed {
-                    return Next::Stop;
+            match state.step(Instant::now(), stop()) {
+                Step::Run(mut jobs) => {
+                    drop(state);
+                    // Callers that went away after the batch was cut.
+                    jobs.retain(|job| !job.is_abandoned());
+                    if !jobs.is_empty() {
+                        return Next::Batch(jobs);
+                    }
+                    state = self.lock();
                 }
-                taken_up = None;
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let first_taken_up = *taken_up.get_or_insert(now);
-            let pending = state.fitting(self.policy.batch_size.get());
-            match self.policy.step(pending, first_taken_up, now) {
-                BatchStep::Take(count) => return Next::Batch(state.take(count)),
-                BatchStep::Wait(time) => {
+                Step::TooLate(jobs) => {
+                    drop(state);
+                    for job in jobs {
+                        job.answer(Err(PredictError::DeadlinePassed));
+                    }
+                    state = self.lock();
+                }
+                Step::Wait(time) => {
                     let woken = self.changed.wait_timeout(state, time);
                     state = woken.unwrap_or_else(PoisonError::into_inner).0;
                 }
+                Step::Sleep => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                Step::Stop => return Next::Stop,
             }
         }
     }
@@ -132,68 +107,74 @@ impl JobQueue {
         self.changed.notify_all();
     }
 
-    /// Accepts nothing more. Workers run what is waiting, then stop.
+    /// Admits nothing more. Workers run what was admitted, then stop.
     pub fn close(&self) {
-        self.lock().closed = true;
+        self.lock().close();
         self.changed.notify_all();
     }
 
-    /// Accepts again what [`JobQueue::close`] has refused since.
+    /// Admits again what [`JobQueue::close`] and [`JobQueue::abandon`] have refused since.
     pub fn open(&self) {
-        self.lock().closed = false;
+        self.lock().open();
     }
 
-    /// Drops what is waiting; each caller is answered `WorkerDied`.
-    pub fn clear(&self) {
-        let jobs = std::mem::take(&mut self.lock().jobs);
+    /// Admits nothing more and drops what is waiting; each caller is answered `WorkerDied`.
+    pub fn abandon(&self) {
+        let jobs = self.lock().abandon();
+        self.changed.notify_all();
         drop(jobs);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Takes out a job whose caller has gone.
+    pub(super) fn withdraw(&self, ticket: Ticket) {
+        let (job, wake) = self.lock().withdraw(ticket);
+        self.wake(wake);
+        // Its tensors are freed outside of the lock.
+        drop(job);
+    }
+
+    fn wake(&self, wake: Wake) {
+        match wake {
+            Wake::None => {}
+            Wake::One => self.changed.notify_one(),
+            Wake::All => self.changed.notify_all(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<Bucket, Job>> {
         // The state is valid between any two statements that hold the lock, so a panic of another
         // thread leaves nothing broken.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl State ===
+// === impl Admission ===
 
-impl State {
-    /// Removes jobs at the head that need no run. Later ones are met when they come to the head.
-    fn drop_dead(&mut self, now: Instant) {
-        while let Some(first) = self.jobs.front() {
-            if !first.is_abandoned() && first.deadline > now {
-                return;
+impl<'a> Admission<'a> {
+    /// Puts a job into its place.
+    ///
+    /// # Errors
+    /// [`PushError::Closed`] when the model was unloaded and nobody will serve it.
+    pub fn push(mut self, sample: Sample, deadline: Instant) -> Result<Reply<'a>, PushError> {
+        let Some(queue) = self.0.take() else { return Err(PushError::Closed) };
+        let bucket = sample.bucket.clone();
+        let (job, receiver) = Job::new(sample, deadline);
+        let pushed = queue.lock().push(bucket, deadline, job);
+        match pushed {
+            Ok((ticket, wake)) => {
+                queue.wake(wake);
+                Ok(Reply::new(queue, ticket, receiver))
             }
-            if let Some(job) = self.jobs.pop_front() {
-                job.answer(Err(PredictError::DeadlinePassed));
-            }
+            Err(_dropped) => Err(PushError::Closed),
         }
     }
+}
 
-    /// How many waiting jobs fit with the first, counted up to `limit`.
-    fn fitting(&self, limit: usize) -> usize {
-        let Some(first) = self.jobs.front() else { return 0 };
-        let Some(bucket) = &first.sample.bucket else { return 1 };
-        let same = |job: &&Job| job.sample.bucket.as_ref() == Some(bucket) && !job.is_abandoned();
-        self.jobs.iter().filter(same).take(limit).count().max(1)
-    }
-
-    /// Takes the first job and those that fit with it, in order, `count` at most.
-    fn take(&mut self, count: usize) -> Vec<Job> {
-        let mut batch = Vec::with_capacity(count);
-        let Some(first) = self.jobs.pop_front() else { return batch };
-        let bucket = first.sample.bucket.clone();
-        batch.push(first);
-        let mut at = 0;
-        while batch.len() < count && at < self.jobs.len() {
-            let job = &self.jobs[at];
-            if job.sample.bucket == bucket && !job.is_abandoned() {
-                batch.extend(self.jobs.remove(at));
-            } else {
-                at += 1;
-            }
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = self.0 {
+            let wake = queue.lock().leave();
+            queue.wake(wake);
         }
-        batch
     }
 }

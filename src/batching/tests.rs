@@ -88,11 +88,12 @@ fn queue(capacity: usize, batch_size: usize) -> Arc<JobQueue> {
     Arc::new(JobQueue::new(capacity, policy))
 }
 
-fn push(queue: &JobQueue, value: f32) -> Reply {
-    let now = Instant::now();
-    let (job, reply) = Job::new(sample(value, 1), now, now + Duration::from_secs(60));
-    queue.push(job).unwrap();
-    reply
+fn in_a_minute() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+fn push(queue: &JobQueue, value: f32) -> Reply<'_> {
+    queue.admit().unwrap().push(sample(value, 1), in_a_minute()).unwrap()
 }
 
 fn model_metrics() -> ModelMetrics {
@@ -100,7 +101,12 @@ fn model_metrics() -> ModelMetrics {
 }
 
 fn start(queue: &Arc<JobQueue>, module: &Arc<Doubles>) -> Worker {
+    start_with(queue, module, false)
+}
+
+fn start_with(queue: &Arc<JobQueue>, module: &Arc<Doubles>, changes_itself: bool) -> Worker {
     let work = Work {
+        changes_itself,
         queue: Arc::clone(queue),
         handler: Arc::new(Rows),
         module: Arc::clone(module) as Arc<dyn Module>,
@@ -111,7 +117,7 @@ fn start(queue: &Arc<JobQueue>, module: &Arc<Doubles>) -> Worker {
     Worker::start(9000, Device::Cpu, work).unwrap()
 }
 
-async fn text(reply: Reply) -> Result<String, PredictError> {
+async fn text(reply: Reply<'_>) -> Result<String, PredictError> {
     let answer = reply.wait().await?;
     Ok(String::from_utf8(answer.prediction.body.to_vec()).unwrap())
 }
@@ -163,12 +169,10 @@ async fn waiting_jobs_become_one_batch() {
 #[test]
 fn jobs_of_different_shapes_never_share_a_batch() {
     let queue = queue(100, 8);
-    let now = Instant::now();
     let mut replies = Vec::new();
     for width in [1, 2, 1, 3, 1] {
-        let (job, reply) = Job::new(sample(1.0, width), now, now + Duration::from_secs(60));
-        queue.push(job).unwrap();
-        replies.push(reply);
+        let admission = queue.admit().unwrap();
+        replies.push(admission.push(sample(1.0, width), in_a_minute()).unwrap());
     }
     let mut widths = Vec::new();
     while queue.pending() > 0 {
@@ -185,10 +189,7 @@ async fn a_full_queue_refuses_at_once_and_dead_jobs_take_no_room() {
     let kept = push(&queue, 1.0);
     drop(push(&queue, 2.0));
     let taken = push(&queue, 3.0); // in the room of the abandoned one
-    let now = Instant::now();
-    let (job, refused) = Job::new(sample(4.0, 1), now, now + Duration::from_secs(60));
-    assert_eq!(queue.push(job), Err(PushError::Full));
-    assert_eq!(text(refused).await, Err(PredictError::WorkerDied));
+    assert_eq!(queue.admit().err(), Some(PushError::Full));
     let _worker = start(&queue, &Arc::default());
     assert_eq!(text(kept).await.as_deref(), Ok("2"));
     assert_eq!(text(taken).await.as_deref(), Ok("6"));
@@ -198,9 +199,7 @@ async fn a_full_queue_refuses_at_once_and_dead_jobs_take_no_room() {
 #[tokio::test]
 async fn a_job_whose_deadline_has_passed_is_answered_and_never_run() {
     let queue = queue(10, 8);
-    let now = Instant::now();
-    let (late, reply) = Job::new(sample(1.0, 1), now, now);
-    queue.push(late).unwrap();
+    let reply = queue.admit().unwrap().push(sample(1.0, 1), Instant::now()).unwrap();
     let module = Arc::<Doubles>::default();
     let _worker = start(&queue, &module);
     assert_eq!(text(reply).await, Err(PredictError::DeadlinePassed));
@@ -213,14 +212,87 @@ async fn a_closed_queue_runs_what_it_has_and_takes_no_more() {
     let queue = queue(10, 8);
     let waiting = push(&queue, 5.0);
     queue.close();
-    let now = Instant::now();
-    let (job, _reply) = Job::new(sample(1.0, 1), now, now + Duration::from_secs(60));
-    assert_eq!(queue.push(job), Err(PushError::Closed));
+    assert_eq!(queue.admit().err(), Some(PushError::Closed));
     let worker = start(&queue, &Arc::default());
     assert_eq!(text(waiting).await.as_deref(), Ok("10"));
     while worker.status() == WorkerStatus::Ready {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+#[tokio::test]
+async fn who_was_admitted_before_the_queue_was_closed_is_served() {
+    let queue = queue(10, 8);
+    let [preprocessing, gone] = [queue.admit().unwrap(), queue.admit().unwrap()];
+    let workers = [start(&queue, &Arc::default()), start(&queue, &Arc::default())];
+    queue.close();
+    assert_eq!(queue.admit().err(), Some(PushError::Closed));
+    let reply = preprocessing.push(sample(5.0, 1), in_a_minute()).unwrap();
+    assert_eq!(text(reply).await.as_deref(), Ok("10"));
+    assert!(workers.iter().all(|worker| worker.status() == WorkerStatus::Ready));
+    drop(gone);
+    workers.into_iter().for_each(Worker::join);
+}
+
+#[tokio::test]
+async fn an_abandoned_queue_answers_who_waits_and_who_still_comes() {
+    let queue = queue(10, 8);
+    let late = queue.admit().unwrap();
+    let waiting = push(&queue, 1.0);
+    queue.abandon();
+    assert_eq!(text(waiting).await, Err(PredictError::WorkerDied));
+    assert_eq!(late.push(sample(1.0, 1), in_a_minute()).err(), Some(PushError::Closed));
+    assert_eq!((queue.pending(), queue.room()), (0, 10));
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_takes_its_job_out_of_the_depth_of_the_queue() {
+    let queue = queue(100, 8);
+    let mut replies: Vec<_> = (0..10).map(|value| push(&queue, value as f32)).collect();
+    drop(replies.remove(5));
+    // The future itself is dropped, as it is when a client hangs up or its deadline passes.
+    let waited = tokio::time::timeout(Duration::ZERO, replies.remove(5).wait()).await;
+    assert!(waited.is_err());
+    assert_eq!((queue.pending(), queue.room()), (8, 92));
+    let module = Arc::<Doubles>::default();
+    let _worker = start(&queue, &module);
+    for reply in replies {
+        assert_eq!(reply.wait().await.unwrap().batch_size, 8);
+    }
+    queue.close();
+}
+
+#[tokio::test]
+async fn a_batch_with_one_offender_is_halved_and_not_run_one_by_one() {
+    let queue = queue(100, 32);
+    let values = (0..32).map(|value| if value == 21 { -1.0 } else { value as f32 + 100.0 });
+    let replies: Vec<_> = values.map(|value| push(&queue, value)).collect();
+    let module = Arc::<Doubles>::default();
+    let _worker = start(&queue, &module);
+    for (value, reply) in replies.into_iter().enumerate() {
+        let expected = match value {
+            21 => Err(PredictError::BadInput("negative".into())),
+            _ => Ok(((value + 100) * 2).to_string()),
+        };
+        assert_eq!(text(reply).await, expected);
+    }
+    let forwards = module.calls.load(Ordering::Relaxed);
+    assert!(forwards <= 11, "{forwards} forwards; 1 + 2 log2 32 are enough");
+    queue.close();
+}
+
+#[tokio::test]
+async fn a_module_that_changes_itself_is_never_run_twice_for_one_request() {
+    let queue = queue(100, 8);
+    let replies: Vec<_> = [1.0, -5.0, 3.0].map(|value| push(&queue, value)).into();
+    let module = Arc::<Doubles>::default();
+    let _worker = start_with(&queue, &module, true);
+    for reply in replies {
+        assert_eq!(text(reply).await, Err(PredictError::BadInput("negative".into())));
+    }
+    assert_eq!(module.calls.load(Ordering::Relaxed), 1);
+    assert_eq!(text(push(&queue, 4.0)).await.as_deref(), Ok("8"));
+    queue.close();
 }
 
 #[tokio::test]

@@ -198,6 +198,8 @@ pub const OWN: &[Key] = &[
     key("batch_policy", Ts, Choice(&["work_conserving", "fill"]), "work_conserving", Supported),
     // Threads are cheap to ask for and dear to have: one call must not start thousands.
     key("workers_max", Ts, Int(1, 4096), "256", Supported),
+    // Photographs and large bodies are read by these, not by the HTTP threads; 0: one a core.
+    key("decode_threads", Ts, Int(0, 1024), "0", Supported),
     key("log_format", Ts, Choice(&["text", "json"]), "text", Supported),
     key("access_log", Ts, Bool, "true", Supported),
     // Unpacking an archive stops at these; a larger model raises them, a zip bomb meets them.

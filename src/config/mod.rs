@@ -83,6 +83,8 @@ pub struct Config {
     pub job_queue_size: usize,
     /// How batches are cut.
     pub batch_policy: BatchPolicy,
+    /// Threads that preprocess what is not cheap; none: as many as cores.
+    pub decode_threads: Option<NonZeroUsize>,
     /// GPUs to use at most; none: all that are found.
     pub number_of_gpu: Option<usize>,
     /// Largest request body in bytes; a larger one is refused with 413.
@@ -245,6 +247,7 @@ impl Config {
                 "fill" => BatchPolicy::Fill,
                 _ => BatchPolicy::WorkConserving,
             },
+            decode_threads: typed.count("decode_threads"),
             number_of_gpu: typed.size("number_of_gpu"),
             max_request_size: typed.size("max_request_size").unwrap_or(0),
             max_response_size: typed.size("max_response_size").unwrap_or(0),

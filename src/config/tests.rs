@@ -91,7 +91,7 @@ fn every_supported_key_reaches_its_field() {
          load_models=a.mar,b=c.mar\nmodels={\\\n \"a\": {\"1.0\": {\"minWorkers\": 2}}\\\n}\n\
          default_workers_per_model=3\nworkers_max=64\ndefault_response_timeout=10\n\
          default_startup_timeout=11\nunregister_model_timeout=12\njob_queue_size=13\n\
-         batch_policy=fill\nnumber_of_gpu=0\nmax_request_size=14\nmax_response_size=15 MiB\n\
+         batch_policy=fill\ndecode_threads=3\nnumber_of_gpu=0\nmax_request_size=14\nmax_response_size=15 MiB\n\
          decode_input_request=false\ndefault_service_handler=image_classifier\n\
          limit_max_image_pixels=false\nenable_model_api=true\narchive_max_size=1GiB\n\
          archive_max_entries=16\narchive_max_ratio=17\nlog_format=json\naccess_log=false\n\
@@ -124,6 +124,7 @@ fn every_supported_key_reaches_its_field() {
         job_queue_size: 13,
         batch_policy: BatchPolicy::Fill,
         number_of_gpu: Some(0),
+        decode_threads: NonZeroUsize::new(3),
         max_request_size: 14,
         max_response_size: 15 << 20,
         decode_input_request: false,

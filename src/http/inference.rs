@@ -73,6 +73,8 @@ async fn predict(
     let input = body::read(request, payload, state.max_request_size).await?;
     let request_id = RequestId::of(request);
     let span = tracing::info_span!("prediction", model = name, request_id = %request_id);
-    let answer = model.predict(input, version).instrument(span).await?;
+    // Found again: the body may have taken its time.
+    drop(model);
+    let answer = state.registry.predict(name, version, input).instrument(span).await?;
     Ok(response::prediction(answer.prediction))
 }

@@ -6,14 +6,17 @@
 //! `http/metrics.rs`.
 
 mod model;
+mod raw_forward;
 mod responses;
 mod text;
 
 use prometheus::{
-    CounterVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry as Families,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts,
+    Registry as Families,
 };
 
 pub use model::{Accepted, ModelMetrics};
+pub use raw_forward::{RawForward, Served};
 pub use responses::ResponseCounters;
 use responses::ResponseThreads;
 pub use text::TEXT_FORMAT;
@@ -32,8 +35,13 @@ pub struct Metrics {
     queue_seconds: HistogramVec,
     forward_seconds: HistogramVec,
     request_seconds: HistogramVec,
+    overhead_seconds: HistogramVec,
     outcomes: IntCounterVec,
     queue_depth: IntGaugeVec,
+    raw_forward_seconds: GaugeVec,
+    served_rows: IntCounterVec,
+    busy_seconds: CounterVec,
+    efficiency: GaugeVec,
     hostname: String,
 }
 
@@ -74,6 +82,10 @@ impl Metrics {
             let family = counter(name, &torchserve("Count"), &host)?;
             Ok(family.with_label_values(&["Host", hostname]))
         };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let family = GaugeVec::new(Opts::new(name, help), labels)?;
+            families.register(Box::new(family.clone())).map(|()| family)
+        };
         let by_model = ["model_name", "model_version", "hostname"];
         let queue_depth = IntGaugeVec::new(
             Opts::new("ts_queue_depth", "Jobs that wait in the job queue of a model version"),
@@ -109,7 +121,7 @@ impl Metrics {
             batch_size: histogram("ts_batch_size", "Jobs in a batch", &BATCH_SIZES)?,
             queue_seconds: histogram(
                 "ts_queue_duration_seconds",
-                "From acceptance to the start of the batch",
+                "In the job queue, until the batch is started",
                 &SECONDS,
             )?,
             forward_seconds: histogram(
@@ -122,10 +134,32 @@ impl Metrics {
                 "From acceptance to the answer of a prediction",
                 &SECONDS,
             )?,
+            overhead_seconds: histogram(
+                "ts_overhead_duration_seconds",
+                "What of the duration of a prediction is neither queue nor forward",
+                &SECONDS,
+            )?,
             outcomes: count(
                 "ts_predictions_total",
-                "Predictions by outcome; accepted is the sum of ok, error, cancelled and expired",
+                "Predictions by outcome: accepted is the sum of ok, error, bad_input, cancelled, \
+                 expired and those in hand; ts_inference_requests_total of accepted and rejected",
                 &["model_name", "model_version", "outcome"],
+            )?,
+            raw_forward_seconds: gauge(
+                "ts_raw_forward_seconds",
+                "One forward of a batch of this size alone, measured when the model was loaded",
+                &["model_name", "model_version", "batch_size"],
+            )?,
+            served_rows: count("ts_served_rows_total", "Rows answered with a prediction", &MODEL)?,
+            busy_seconds: counter(
+                "ts_worker_busy_seconds_total",
+                "Time that workers had a batch in hand",
+                &MODEL,
+            )?,
+            efficiency: gauge(
+                "ts_serving_efficiency",
+                "Rows served in a second that a worker is busy, by those of the best raw forward",
+                &MODEL,
             )?,
             queue_depth,
             response_threads: ResponseThreads::default(),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
+use super::raw_forward::Efficiency;
+
 use super::Metrics;
 
 /// Handles to one model version's series; writing to one takes no lock and no lookup.
@@ -16,10 +18,13 @@ pub struct ModelMetrics {
     queue_seconds: Histogram,
     forward_seconds: Histogram,
     request_seconds: Histogram,
+    pub(super) overhead_seconds: Histogram,
     queue_depth: IntGauge,
+    pub(super) efficiency: Efficiency,
     accepted: IntCounter,
     ok: IntCounter,
     failed: IntCounter,
+    bad_input: IntCounter,
     rejected: IntCounter,
     cancelled: IntCounter,
     expired: IntCounter,
@@ -31,6 +36,10 @@ pub struct Accepted<'a> {
     metrics: &'a ModelMetrics,
     outcome: &'a IntCounter,
 }
+
+/// The label `outcome`.
+const OUTCOMES: [&str; 7] =
+    ["accepted", "ok", "error", "bad_input", "rejected", "cancelled", "expired"];
 
 // === impl Metrics ===
 
@@ -48,10 +57,13 @@ impl Metrics {
             queue_seconds: self.queue_seconds.with_label_values(&labels),
             forward_seconds: self.forward_seconds.with_label_values(&labels),
             request_seconds: self.request_seconds.with_label_values(&labels),
+            overhead_seconds: self.overhead_seconds.with_label_values(&labels),
             queue_depth: self.queue_depth.with_label_values(&labels),
+            efficiency: self.efficiency(name, version),
             accepted: outcome("accepted"),
             ok: outcome("ok"),
             failed: outcome("error"),
+            bad_input: outcome("bad_input"),
             rejected: outcome("rejected"),
             cancelled: outcome("cancelled"),
             expired: outcome("expired"),
@@ -66,33 +78,35 @@ impl Metrics {
             // A series that was never there needs no removal.
             let _absent = family.remove_label_values(&hosted);
         }
-        let histograms =
-            [&self.batch_size, &self.queue_seconds, &self.forward_seconds, &self.request_seconds];
-        for family in histograms {
+        for family in [
+            &self.batch_size,
+            &self.queue_seconds,
+            &self.forward_seconds,
+            &self.request_seconds,
+            &self.overhead_seconds,
+        ] {
             let _absent = family.remove_label_values(&labels);
         }
         let _absent = self.queue_depth.remove_label_values(&labels);
-        for outcome in ["accepted", "ok", "error", "rejected", "cancelled", "expired"] {
+        for outcome in OUTCOMES {
             let _absent = self.outcomes.remove_label_values(&[name, version, outcome]);
         }
+        self.forget_efficiency(name, version);
     }
 }
 
 // === impl ModelMetrics ===
 
 impl ModelMetrics {
-    /// A request for this model, before the queue is asked.
-    pub fn requested(&self) {
-        self.requests.inc();
-    }
-
-    /// The queue refused the job, or there was no worker.
+    /// A request that was refused at the door: the queue is full, or there is no worker.
     pub fn rejected(&self) {
+        self.requests.inc();
         self.rejected.inc();
     }
 
-    /// The queue took the job: it ends in exactly one outcome.
+    /// A request that has its place in the queue: it ends in exactly one outcome.
     pub fn accepted(&self) -> Accepted<'_> {
+        self.requests.inc();
         self.accepted.inc();
         Accepted { metrics: self, outcome: &self.cancelled }
     }
@@ -122,16 +136,23 @@ impl ModelMetrics {
 // === impl Accepted ===
 
 impl Accepted<'_> {
-    /// Answered with a prediction, this long after it was accepted.
-    pub fn succeeded(mut self, latency: Duration) {
+    /// Answered with a prediction, this long after it was accepted. `served` of that it waited in
+    /// the queue and for the engine; the rest is what serving costs.
+    pub fn succeeded(mut self, latency: Duration, served: Duration) {
         self.outcome = &self.metrics.ok;
         self.metrics.latency.inc_by(latency.as_micros() as f64);
         self.metrics.request_seconds.observe(latency.as_secs_f64());
+        self.metrics.overhead_seconds.observe(latency.saturating_sub(served).as_secs_f64());
     }
 
-    /// Answered with an error.
+    /// Answered with an error of the model or the server.
     pub fn failed(mut self) {
         self.outcome = &self.metrics.failed;
+    }
+
+    /// Answered that the request itself is wrong.
+    pub fn bad_input(mut self) {
+        self.outcome = &self.metrics.bad_input;
     }
 
     /// Its deadline passed.

@@ -26,7 +26,10 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::metrics::RawForward;
 
     fn text(metrics: &Metrics, names: &[&str]) -> String {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -41,11 +44,25 @@ mod tests {
         responses.count(404);
         let model = metrics.model("digits", "1.0");
         model.batch(3);
-        model.requested();
+        model.accepted().succeeded(Duration::from_millis(5), Duration::from_millis(3));
+        let raw =
+            |batch_size, millis| RawForward { batch_size, time: Duration::from_millis(millis) };
+        metrics.raw_forward("digits", "1.0", &[raw(1, 2), raw(8, 4)]);
+        model.compare_with(&[raw(1, 2), raw(8, 4)]);
+        model.served(1, Duration::from_millis(1));
         let all = text(&metrics, &[]);
         assert!(all.contains("Requests2XX{Hostname=\"host-a\",Level=\"Host\"} 1"), "{all}");
         assert!(all.contains("ts_http_requests_total{class=\"4xx\",listener=\"inference\"} 1"));
         assert!(all.contains("ts_batch_size_sum{model_name=\"digits\",model_version=\"1.0\"} 3"));
+        let labels = "model_name=\"digits\",model_version=\"1.0\"";
+        for line in [
+            format!("ts_overhead_duration_seconds_sum{{{labels}}} 0.002\n"),
+            format!("ts_raw_forward_seconds{{batch_size=\"8\",{labels}}} 0.004\n"),
+            // 1000 rows a second, where the model alone makes 2000.
+            format!("ts_serving_efficiency{{{labels}}} 0.5\n"),
+        ] {
+            assert!(all.contains(&line), "{line} is not in {all}");
+        }
         let filtered = text(&metrics, &["ts_batch_size"]);
         assert!(filtered.contains("ts_batch_size_sum") && !filtered.contains("Requests2XX"));
         metrics.forget_model("digits", "1.0");

@@ -38,6 +38,9 @@ pub enum ModelError {
     /// The input was refused by the handler or by the model's operators.
     #[error("{0}")]
     BadInput(String),
+    /// The handler panicked over the input; the reason is in the log.
+    #[error("preprocessing panicked")]
+    Preprocess,
     /// The request was accepted and failed.
     #[error(transparent)]
     Predict(PredictError),

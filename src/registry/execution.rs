@@ -9,6 +9,8 @@
 //! intra_op_threads: 1           # threads of one forward, 1 to 256; else the cores by the workers
 //! warm_up: [1, 8]               # batch sizes that are run before the first request; else 1 and
 //!                               # batchSize, as long as that takes half a second. [] for none
+//! measure_forward_ms: 200       # time spent at load on measuring the forward of each batch size, for
+//!                               # /metrics and the describe API; 0 to 10000, 0 for none
 //! ```
 //!
 //! What the first two do not say is chosen: the fastest that answers within 1e-5 of the module as it
@@ -16,6 +18,7 @@
 //! a model that silently runs ten times slower, or less exactly, is found much later.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
@@ -32,6 +35,8 @@ pub(super) struct Execution {
     pub(super) intra_op_threads: Option<NonZeroUsize>,
     /// `warm_up`.
     pub(super) warm_up: Option<Vec<usize>>,
+    /// `measure_forward_ms`.
+    pub(super) measure_forward: Option<Duration>,
 }
 
 /// As libtorch's own thread pools on the largest hosts.
@@ -40,6 +45,8 @@ const MAX_THREADS: usize = 256;
 const MAX_WARM_UP_BATCH: usize = 1024;
 /// The most batch sizes that are warmed up.
 const MAX_WARM_UPS: usize = 16;
+/// Readiness waits for measuring.
+const MAX_MEASURE_MILLIS: u64 = 10_000;
 
 // === impl Execution ===
 
@@ -58,6 +65,7 @@ impl Execution {
             },
             intra_op_threads: key("intra_op_threads").map(threads).transpose()?,
             warm_up: key("warm_up").map(warm_up).transpose()?,
+            measure_forward: key("measure_forward_ms").map(measure_forward).transpose()?,
         })
     }
 
@@ -121,6 +129,14 @@ fn warm_up(value: &Json) -> Result<Vec<usize>, RegisterError> {
     })
 }
 
+fn measure_forward(value: &Json) -> Result<Duration, RegisterError> {
+    let millis = value.as_u64().filter(|millis| *millis <= MAX_MEASURE_MILLIS);
+    millis.map(Duration::from_millis).ok_or_else(|| {
+        let should = format!("milliseconds, a whole number from 0 to {MAX_MEASURE_MILLIS}");
+        wrong("measure_forward_ms", value, &should)
+    })
+}
+
 fn wrong(key: &str, value: &Json, should: &str) -> RegisterError {
     // A value can be as long as the file.
     let shown: String = value.to_string().chars().take(80).collect();
@@ -138,6 +154,7 @@ mod tests {
         let execution = Execution::read(&json!({
             "optimize": "inference", "memory_format": "channels_last", "precision": "bfloat16",
             "intra_op_threads": 2, "warm_up": [1, 8], "batchSize": 8,
+            "measure_forward_ms": 0,
         }))
         .unwrap();
         let options = LoadOptions {
@@ -149,6 +166,7 @@ mod tests {
             options,
             intra_op_threads: NonZeroUsize::new(2),
             warm_up: Some(vec![1, 8]),
+            measure_forward: Some(Duration::ZERO),
         };
         assert_eq!(execution, expected);
         let written = "optimize: inference, memory_format: channels_last, precision: bfloat16";
@@ -178,6 +196,8 @@ mod tests {
             ("warm_up", json!([1, 0]), "from 1 to 1024"),
             ("warm_up", json!([1025]), "from 1 to 1024"),
             ("warm_up", json!(vec![1; 17]), "at most 16"),
+            ("measure_forward_ms", json!(10_001), "from 0 to 10000"),
+            ("measure_forward_ms", json!("200"), "from 0 to 10000"),
         ] {
             let error = Execution::read(&json!({ key: value })).unwrap_err().to_string();
             let start = format!("model-config.yaml: {key} is {value}; it must be ");

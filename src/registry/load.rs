@@ -5,8 +5,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::error::RegisterError;
@@ -19,7 +18,7 @@ use crate::archive::{
     self, ArchiveLimits, DeviceType, HandlerChoice, ModelArchive, ModelConfig, Printable, Runtime,
     Unnamed,
 };
-use crate::batching::JobQueue;
+use crate::batching::{DecodePool, JobQueue};
 use crate::engine::{Devices, Engine, Signature, available_cores};
 use crate::handlers::{self, Handler, HandlerSettings};
 use crate::metrics::Metrics;
@@ -40,6 +39,8 @@ pub struct Loader {
     pub gpus: usize,
     /// Where the models' series are registered.
     pub metrics: Metrics,
+    /// Preprocesses what is not cheap.
+    pub decode_pool: Arc<DecodePool>,
     /// Handlers that the embedding program brings, beside the built-in ones.
     pub handlers: handlers::Catalog,
 }
@@ -168,8 +169,14 @@ impl Loader {
             metrics: metrics.clone(),
             devices,
             execution: opened.execution,
+            workers: settings.min_workers.max(1),
+            raw_forward: OnceLock::new(),
         };
         weights.ready(first, &equipment)?;
+        if let Some(measured) = equipment.raw_forward.get() {
+            self.metrics.raw_forward(&name, &version, measured);
+            metrics.compare_with(measured);
+        }
         let took = opened.started.elapsed();
         if took > settings.startup_timeout {
             tracing::warn!(model = name, version, ?took, "loading took longer than startupTimeout");
@@ -179,7 +186,7 @@ impl Loader {
             runtime: opened.runtime.as_str().to_owned(),
             loaded_at_startup: opened.at_startup,
             workers: Workers::new(equipment, weights),
-            preprocessing: AtomicUsize::new(0),
+            decode_pool: Arc::clone(&self.decode_pool),
             name,
             version,
             settings,

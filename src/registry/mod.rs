@@ -10,6 +10,7 @@
 //!   model.rs          one version: the way of a request through it
 //!     workers.rs        its threads, and how their number changes
 //!     weights.rs        its files and its loaded modules
+//!       raw_forward.rs    what the model takes with nothing around it
 //! ```
 
 mod change;
@@ -17,6 +18,7 @@ mod error;
 mod execution;
 mod load;
 mod model;
+mod raw_forward;
 mod registration;
 mod settings;
 #[cfg(test)]
@@ -30,6 +32,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+
+use crate::batching::{Answer, PushError};
+use crate::handlers::RequestInput;
 
 pub use change::{Scaled, Scaling};
 pub use error::{
@@ -110,6 +115,34 @@ impl Registry {
             name: name.to_owned(),
             version: wanted.to_owned(),
         })
+    }
+
+    /// One prediction by the model that the request means; see [`Model::predict`].
+    ///
+    /// A version that was replaced between being found and being asked has handed its requests on:
+    /// the one that took its place is asked then.
+    ///
+    /// # Errors
+    /// [`ModelError`].
+    pub async fn predict(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        input: RequestInput,
+    ) -> Result<Answer, ModelError> {
+        let mut model = self.resolve(name, version)?;
+        loop {
+            let refused = match model.admit() {
+                Ok(admission) => return model.answer(admission, input, version).await,
+                Err(refused) => refused,
+            };
+            let now = self.resolve(name, version)?;
+            // Each turn means that the table has changed.
+            if refused == PushError::Full || Arc::ptr_eq(&now, &model) {
+                return Err(now.reject(version));
+            }
+            model = now;
+        }
     }
 
     /// All versions of a model.

@@ -6,16 +6,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use super::error::ModelError;
 use super::settings::ModelSettings;
 use super::weights::Weights;
 use super::workers::{Unchanged, WorkerInfo, WorkerLimits, Workers};
-use crate::batching::{Answer, Job, JobQueue, PredictError};
+use crate::batching::{
+    Admission, Answer, DecodePool, Decoding, JobQueue, Panicked, PoolFull, PredictError, PushError,
+    unpanicked,
+};
 use crate::handlers::{Handler, HandlerError, RequestInput, Sample};
-use crate::metrics::ModelMetrics;
+use crate::metrics::{ModelMetrics, RawForward, Served};
 
 /// A model version that is registered.
 pub struct Model {
@@ -35,8 +38,7 @@ pub struct Model {
     pub(super) queue: Arc<JobQueue>,
     pub(super) metrics: ModelMetrics,
     pub(super) workers: Workers,
-    /// Requests in `preprocess`: they count against the queue's bound.
-    pub(super) preprocessing: AtomicUsize,
+    pub(super) decode_pool: Arc<DecodePool>,
 }
 
 /// A model that accepts nothing more. Its files and weights go with it.
@@ -45,13 +47,19 @@ pub(super) struct Closing<'a> {
     _weights: Option<Weights>,
 }
 
-/// Counts a request in `preprocess` for as long as it lives.
-struct Preprocessing<'a>(&'a AtomicUsize);
+/// A request that is being read into a sample.
+enum Preprocessing {
+    /// It costs less than the way to another thread: done where the request is.
+    Here(RequestInput),
+    /// A thread of the pool does it.
+    InPool(Decoding<Result<Sample, HandlerError>>),
+}
 
 // === impl Model ===
 
 impl Model {
     /// One prediction: preprocess, queue, wait. `version` is what the request named, for messages.
+    /// Dropping the future takes the request out again.
     ///
     /// # Errors
     /// [`ModelError`]; exactly one answer or one error per call.
@@ -60,32 +68,82 @@ impl Model {
         input: RequestInput,
         version: Option<&str>,
     ) -> Result<Answer, ModelError> {
-        let accepted = Instant::now();
-        self.metrics.requested();
-        let preprocessing = self.admit(version)?;
-        let sample = self.preprocess(input).await?;
-        drop(preprocessing);
-        let deadline = accepted + self.settings.deadline();
-        let (job, reply) = Job::new(sample, accepted, deadline);
-        if self.queue.push(job).is_err() {
-            self.metrics.rejected();
-            return Err(self.unavailable(version));
+        match self.admit() {
+            Ok(admission) => self.answer(admission, input, version).await,
+            Err(_) => Err(self.reject(version)),
         }
+    }
+
+    /// A place in the queue, before any work is done for a request that would be refused.
+    ///
+    /// # Errors
+    /// [`PushError`]; nothing is counted yet.
+    pub(super) fn admit(&self) -> Result<Admission<'_>, PushError> {
+        // The queue is open before the first worker is there.
+        if self.workers.count() == 0 {
+            return Err(PushError::Closed);
+        }
+        self.queue.admit()
+    }
+
+    /// The way of a request that has its place.
+    ///
+    /// # Errors
+    /// [`ModelError`].
+    pub(super) async fn answer(
+        &self,
+        admission: Admission<'_>,
+        input: RequestInput,
+        version: Option<&str>,
+    ) -> Result<Answer, ModelError> {
+        let accepted_at = Instant::now();
+        let Ok(preprocessing) = self.begin_preprocess(input) else {
+            return Err(self.reject(version));
+        };
         let outcome = self.metrics.accepted();
-        match tokio::time::timeout_at(deadline.into(), reply.wait()).await {
-            Ok(Ok(answer)) => {
-                outcome.succeeded(accepted.elapsed());
+        let deadline = accepted_at + self.settings.deadline();
+        // The deadline is kept here, whatever the workers do: all of them may be stuck.
+        let walk = self.walk(admission, preprocessing, deadline);
+        let answered = tokio::time::timeout_at(deadline.into(), walk).await;
+        match answered.unwrap_or(Err(PredictError::DeadlinePassed.into())) {
+            Ok(answer) => {
+                outcome.succeeded(accepted_at.elapsed(), answer.queued + answer.forward);
                 Ok(answer)
             }
-            Ok(Err(PredictError::DeadlinePassed)) | Err(_) => {
-                outcome.expired();
-                Err(PredictError::DeadlinePassed.into())
-            }
-            Ok(Err(error)) => {
-                outcome.failed();
-                Err(error.into())
+            Err(error) => {
+                match &error {
+                    ModelError::Predict(PredictError::DeadlinePassed) => outcome.expired(),
+                    ModelError::BadInput(_) | ModelError::Predict(PredictError::BadInput(_)) => {
+                        outcome.bad_input();
+                    }
+                    _ => outcome.failed(),
+                }
+                Err(error)
             }
         }
+    }
+
+    async fn walk(
+        &self,
+        admission: Admission<'_>,
+        preprocessing: Preprocessing,
+        deadline: Instant,
+    ) -> Result<Answer, ModelError> {
+        let preprocessed = match preprocessing {
+            Preprocessing::Here(input) => unpanicked(|| self.handler.preprocess(input)),
+            Preprocessing::InPool(decoding) => decoding.wait().await,
+        };
+        let sample = preprocessed.map_err(|Panicked(text)| {
+            tracing::error!(model = self.name, panic = text, "preprocessing panicked");
+            ModelError::Preprocess
+        })?;
+        let sample = sample.map_err(|error| match error {
+            HandlerError::BadInput(text) => ModelError::BadInput(text),
+            HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
+        })?;
+        // Refused only when the model was dropped with requests in hand.
+        let reply = admission.push(sample, deadline).map_err(|_| PredictError::WorkerDied)?;
+        Ok(reply.wait().await?)
     }
 
     /// Refuses a request that no worker would serve, before its body is read or judged.
@@ -96,42 +154,22 @@ impl Model {
         if self.workers.count() > 0 {
             return Ok(());
         }
-        self.metrics.requested();
-        self.metrics.rejected();
-        Err(self.unavailable(version))
-    }
-
-    /// Room in the queue, seen before any work is done for a request that would be refused.
-    fn admit(&self, version: Option<&str>) -> Result<Preprocessing<'_>, ModelError> {
-        if self.workers.count() == 0 {
-            self.metrics.rejected();
-            return Err(self.unavailable(version));
-        }
-        let permit = Preprocessing::enter(&self.preprocessing);
-        // `>`: this request is counted already.
-        if self.queue.pending() + self.preprocessing.load(Ordering::Relaxed) > self.queue.capacity()
-        {
-            self.metrics.rejected();
-            return Err(self.unavailable(version));
-        }
-        Ok(permit)
+        Err(self.reject(version))
     }
 
     /// Off the reactor unless the handler says that it costs less than the way there.
-    async fn preprocess(&self, input: RequestInput) -> Result<Sample, ModelError> {
-        let result = if self.handler.preprocess_is_cheap(&input) {
-            self.handler.preprocess(input)
-        } else {
-            let handler = Arc::clone(&self.handler);
-            let work = tokio::task::spawn_blocking(move || handler.preprocess(input));
-            work.await.map_err(|error| {
-                ModelError::Predict(PredictError::Failed(format!("preprocess: {error}")))
-            })?
-        };
-        result.map_err(|error| match error {
-            HandlerError::BadInput(text) => ModelError::BadInput(text),
-            HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
-        })
+    fn begin_preprocess(&self, input: RequestInput) -> Result<Preprocessing, PoolFull> {
+        if self.handler.preprocess_is_cheap(&input) {
+            return Ok(Preprocessing::Here(input));
+        }
+        let handler = Arc::clone(&self.handler);
+        self.decode_pool.submit(move || handler.preprocess(input)).map(Preprocessing::InPool)
+    }
+
+    /// Counts a request that gets no place, and says so.
+    pub(super) fn reject(&self, version: Option<&str>) -> ModelError {
+        self.metrics.rejected();
+        self.unavailable(version)
     }
 
     fn unavailable(&self, version: Option<&str>) -> ModelError {
@@ -176,7 +214,18 @@ impl Model {
     pub fn queue_status(&self) -> (usize, usize) {
         let pending = self.queue.pending();
         self.metrics.queue_depth(pending);
-        (pending, self.queue.capacity().saturating_sub(pending))
+        (pending, self.queue.room())
+    }
+
+    /// One forward of each batch size, alone, as measured at load; empty when the model's shapes are
+    /// not known.
+    pub fn raw_forward(&self) -> &[RawForward] {
+        self.workers.raw_forward()
+    }
+
+    /// What the workers have done since the model was loaded.
+    pub fn work_done(&self) -> Served {
+        self.metrics.work_done()
     }
 
     /// `cpu` or `gpu`.
@@ -212,20 +261,5 @@ impl Drop for Model {
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model").field("name", &self.name).field("version", &self.version).finish()
-    }
-}
-
-// === impl Preprocessing ===
-
-impl<'a> Preprocessing<'a> {
-    fn enter(count: &'a AtomicUsize) -> Preprocessing<'a> {
-        count.fetch_add(1, Ordering::Relaxed);
-        Preprocessing(count)
-    }
-}
-
-impl Drop for Preprocessing<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::raw_forward;
 use super::workers::Equipment;
 use crate::archive::ModelArchive;
 use crate::engine::{Device, Engine, EngineError, HostTensor, Module, Value};
@@ -30,7 +31,7 @@ struct OnDevice {
 /// waits for it.
 const WARM_UP_BUDGET: Duration = Duration::from_millis(500);
 /// Bytes of arguments of a warm-up call; a larger batch is met cold.
-const MAX_WARM_UP_BYTES: usize = 256 << 20;
+pub(super) const MAX_WARM_UP_BYTES: usize = 256 << 20;
 
 // === impl Weights ===
 
@@ -90,7 +91,21 @@ impl Weights {
         let example = equipment.handler.example(1);
         let prepared = saved.prepared(&equipment.model, &equipment.execution.options, example)?;
         let module = prepared.unwrap_or(saved);
-        warm_up(equipment, &*module)?;
+        if let Some(row) = equipment.handler.example(1) {
+            // Where a call changes the module a copy is run, so that the module serves from the state
+            // that was saved.
+            let own = module.replica()?;
+            let tried = own.as_deref().unwrap_or(&*module);
+            let row = bytes(&row);
+            warm_up(equipment, tried, row);
+            equipment.raw_forward.get_or_init(|| raw_forward::measure(equipment, tried, row));
+        } else if equipment.execution.warm_up.as_ref().is_some_and(|sizes| !sizes.is_empty()) {
+            tracing::warn!(
+                model = equipment.model,
+                "warm_up is not done: the shapes are not known; declare datatype and shape of each \
+                 input under `inputs`"
+            );
+        }
         (place.module, place.is_ready) = (Arc::clone(&module), true);
         Ok(module)
     }
@@ -103,27 +118,14 @@ impl Weights {
 
 /// Runs the model before its first request does: libtorch prepares itself during the first two calls,
 /// and a little for each shape. A model whose shapes are not known, or that refuses the example, is
-/// served cold, with a warning if the operator asked for it. Where a call changes the module a copy is
-/// run, so that the module serves from the state that was saved.
-fn warm_up(equipment: &Equipment, module: &dyn Module) -> Result<(), EngineError> {
+/// served cold, with a warning if the operator asked for it. `row`: bytes of one row's arguments.
+fn warm_up(equipment: &Equipment, module: &dyn Module, row: usize) {
     let started = Instant::now();
     let Equipment { model, handler, .. } = equipment;
     let asked = equipment.execution.warm_up.as_deref();
     let batch_size = equipment.queue.policy().batch_size.get();
     let by_default = [1, batch_size];
     let sizes = asked.unwrap_or(if batch_size == 1 { &[1] } else { &by_default });
-    let Some(row) = handler.example(1).map(|row| bytes(&row)) else {
-        if asked.is_some_and(|sizes| !sizes.is_empty()) {
-            tracing::warn!(
-                model,
-                "warm_up is not done: the shapes are not known; declare datatype and shape of each \
-                 input under `inputs`"
-            );
-        }
-        return Ok(());
-    };
-    let own = module.replica()?;
-    let module = own.as_deref().unwrap_or(module);
     for rows in sizes.first().into_iter().chain(sizes) {
         if rows.saturating_mul(row) > MAX_WARM_UP_BYTES {
             if asked.is_some() {
@@ -147,7 +149,6 @@ fn warm_up(equipment: &Equipment, module: &dyn Module) -> Result<(), EngineError
             break;
         }
     }
-    Ok(())
 }
 
 /// Bytes of the tensors among these arguments.

@@ -7,7 +7,7 @@
 //! closed then.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::execution::Execution;
@@ -15,7 +15,7 @@ use super::weights::Weights;
 use crate::batching::{JobQueue, Work, Worker, WorkerStatus};
 use crate::engine::{Devices, Engine, EngineError, Module, available_cores};
 use crate::handlers::Handler;
-use crate::metrics::ModelMetrics;
+use crate::metrics::{ModelMetrics, RawForward};
 
 /// The workers of a model version.
 pub(super) struct Workers {
@@ -39,6 +39,17 @@ pub(super) struct Equipment {
     pub(super) metrics: ModelMetrics,
     pub(super) devices: Devices,
     pub(super) execution: Execution,
+    /// `minWorkers` when it was loaded, at least 1: what the cores are shared by.
+    pub(super) workers: usize,
+    /// Measured when the weights are first loaded.
+    pub(super) raw_forward: OnceLock<Vec<RawForward>>,
+}
+
+/// The module of one worker.
+struct Running {
+    module: Arc<dyn Module>,
+    /// A call changes it, so that it is a copy.
+    changes_itself: bool,
 }
 
 /// How many workers a model should have: what `min_worker` and `max_worker` say.
@@ -178,8 +189,7 @@ impl Workers {
                     self.lock().ending.extend(started);
                     self.share_cores(from);
                     if from == 0 {
-                        self.equipment.queue.close();
-                        self.equipment.queue.clear();
+                        self.equipment.queue.abandon();
                     }
                     self.equipment.queue.wake_all();
                     let text = format!("the system grants no thread for a worker: {error}");
@@ -215,14 +225,18 @@ impl Workers {
     }
 
     /// The module that worker `number` runs: the shared one of its device, or a copy of its own.
-    fn module(&self, number: usize, weights: &mut Weights) -> Result<Arc<dyn Module>, EngineError> {
+    fn module(&self, number: usize, weights: &mut Weights) -> Result<Running, EngineError> {
         let device = self.equipment.devices.of_worker(number);
         let shared = weights.ready(device, &self.equipment)?;
-        Ok(shared.replica()?.unwrap_or(shared))
+        Ok(match shared.replica()? {
+            Some(own) => Running { module: own, changes_itself: true },
+            None => Running { module: shared, changes_itself: false },
+        })
     }
 
-    fn work(&self, module: Arc<dyn Module>) -> Work {
+    fn work(&self, Running { module, changes_itself }: Running) -> Work {
         Work {
+            changes_itself,
             queue: Arc::clone(&self.equipment.queue),
             handler: Arc::clone(&self.equipment.handler),
             module,
@@ -271,10 +285,14 @@ impl Workers {
     /// Drops what is waiting, each caller is answered, and tells the workers to end after the batch
     /// in hand.
     pub(super) fn abandon(&self) {
-        self.equipment.queue.close();
-        self.equipment.queue.clear();
+        self.equipment.queue.abandon();
         self.lock().ending.iter().for_each(Worker::stop);
         self.equipment.queue.wake_all();
+    }
+
+    /// One forward of each batch size, alone; empty where it was not measured.
+    pub(super) fn raw_forward(&self) -> &[RawForward] {
+        self.equipment.raw_forward.get().map_or(&[], Vec::as_slice)
     }
 
     /// `cpu` or `gpu`.

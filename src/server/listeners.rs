@@ -94,6 +94,8 @@ fn open_one(
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(LINGER)
+        // A client that closes its end has gone away, as for nginx: nothing more is done for it.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(shutdown_timeout.as_secs())
         .disable_signals();
     let server = match address {

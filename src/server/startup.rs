@@ -12,7 +12,7 @@ use super::unpack_dir::UnpackDir;
 use super::{AppState, Parts, Phase, Server, shutdown};
 use crate::archive::{self, ArchiveLimits};
 use crate::auth::{KeyFileError, NoRandomness, PublishedKeys, TokenAuthorization};
-use crate::batching::Filling;
+use crate::batching::{DecodePool, Filling};
 use crate::config::{BatchPolicy, Config, LoadModels, ModelEntry};
 use crate::cors::Unobserved;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
@@ -51,10 +51,16 @@ pub enum StartError {
     /// Built without libtorch, and no engine was given.
     #[error("this build has no libtorch: build with the feature `torch`, or give an engine")]
     NoEngine,
+    /// The system grants no threads for preprocessing.
+    #[error("the system grants no decode threads: {0}; lower decode_threads")]
+    Threads(std::io::Error),
     /// A metric is there twice; a bug.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
+
+/// Requests of all models that may wait for a decode thread, unless one model's queue is longer.
+const MIN_DECODE_QUEUE: usize = 1024;
 
 /// Where the listeners and the keys are, for the operator.
 pub struct Summary {
@@ -72,7 +78,14 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         reason,
     })?;
     let metrics = Metrics::new(&hostname())?;
+    let decode_threads = config.decode_threads.unwrap_or_else(available_cores);
+    // Each task has its place in the queue of its model already: this bound holds for all models
+    // together.
+    let decode_queue = config.job_queue_size.max(MIN_DECODE_QUEUE);
+    let decode_pool =
+        DecodePool::start(decode_threads, decode_queue).map_err(StartError::Threads)?;
     let loader = Loader {
+        decode_pool: Arc::new(decode_pool),
         engine,
         defaults: defaults(&config, gpus),
         model_store: config.model_store.clone(),

@@ -34,6 +34,7 @@ sys.path.insert(0, str(HERE.parent.parent / "models"))
 import mar  # noqa: E402
 from make_goldens import IMAGES, PREPROCESS, ROOT  # noqa: E402
 from small_models import (  # noqa: E402
+    Accumulator,
     BatchProbe,
     CounterAttribute,
     CounterBuffer,
@@ -41,6 +42,7 @@ from small_models import (  # noqa: E402
     Echo,
     ErrorOnNegative,
     FixedBatchOne,
+    Heavy,
     ListStrIn,
     Mlp,
     MultiInput,
@@ -295,6 +297,8 @@ def build(folder):
     built.add("error_on_negative", ErrorOnNegative(), negative, plain=[[1.0, 4.0]])
     built.add("counter", CounterBuffer(), sequence=[[row], [rows], [row]])
     built.add("counter_attribute", CounterAttribute(), sequence=[[row], [rows], [row]])
+    built.add("accumulator", Accumulator(), sequence=[[row], [row], [rows], [row]])
+    built.add("heavy", Heavy(), one_and_three)
 
     texts = [
         ("two", [["a banana", "hello world foo"]]),

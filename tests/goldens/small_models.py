@@ -128,6 +128,34 @@ class CounterAttribute(nn.Module):
         return torch.full([x.size(0), 1], self.calls, dtype=torch.int64)
 
 
+class Accumulator(nn.Module):
+    """The sum of all rows so far, kept in an attribute that is started anew for another batch size."""
+
+    total: Tensor
+
+    def __init__(self):
+        super().__init__()
+        self.total = torch.zeros(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.total.shape != x.shape:
+            self.total = torch.zeros_like(x)
+        self.total = self.total + x
+        return self.total
+
+
+class Heavy(nn.Module):
+    """The input plus entries of a table of 4 MiB, which the archive holds in 40 KiB."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.register_buffer("table", torch.randn(4096).repeat(256))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.table[x.abs().to(torch.int64) % self.table.size(0)]
+
+
 class ListStrIn(nn.Module):
     """[bytes of UTF-8, letters a, words] of each text."""
 

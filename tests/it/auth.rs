@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::BufRead;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use tempfile::TempDir;
 use torchfront::archive::ArchiveLimits;
 use torchfront::auth::{PublishedKeys, Refusal, RefusalReason, Scope, TokenAuthorization};
-use torchfront::batching::Filling;
+use torchfront::batching::{DecodePool, Filling};
 use torchfront::cli::Overrides;
 use torchfront::config::Config;
 use torchfront::cors::Unobserved;
@@ -151,6 +152,7 @@ fn app(
         limits: ArchiveLimits { max_size: 1, max_entries: 1, max_ratio: 1 },
         gpus: 0,
         metrics: metrics.clone(),
+        decode_pool: Arc::new(DecodePool::start(NonZeroUsize::MIN, 1).expect("a thread")),
         handlers: Catalog::default(),
     };
     let registry = Arc::new(Registry::new(loader, HashMap::new()));

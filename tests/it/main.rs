@@ -15,6 +15,7 @@ mod cuda;
 mod engine;
 mod fuzz_corpus;
 mod goldens;
+mod lifecycle;
 mod listeners;
 mod load;
 mod management;

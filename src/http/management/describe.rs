@@ -46,6 +46,9 @@ struct Description<'a> {
     loaded_at_startup: bool,
     workers: Vec<WorkerDescription>,
     job_queue_status: JobQueueStatus,
+    /// Not TorchServe's, whose clients skip what they do not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured: Option<Measured>,
     #[serde(skip_serializing_if = "Option::is_none")]
     customized_metadata: Option<CustomizedMetadata>,
 }
@@ -78,6 +81,27 @@ struct Readiness<'a> {
 struct JobQueueStatus {
     remaining_capacity: usize,
     pending_requests: usize,
+}
+
+/// How near the served rate comes to the bare model.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Measured {
+    /// The forward alone, by batch size, timed at load.
+    raw_forward: Vec<RawForwardDescription>,
+    served_rows: u64,
+    worker_busy_seconds: f64,
+    /// Rows in a busy second of a worker by those of the best raw forward; null before any.
+    efficiency: Option<f64>,
+    /// What a prediction took beside queue and forward, on average; null before any.
+    overhead_seconds: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RawForwardDescription {
+    batch_size: usize,
+    seconds: f64,
 }
 
 /// An array of one version, or of all.
@@ -141,8 +165,25 @@ fn description(model: &Model) -> Description<'_> {
         loaded_at_startup: model.loaded_at_startup,
         workers: model.workers().iter().map(worker).collect(),
         job_queue_status: JobQueueStatus { remaining_capacity, pending_requests },
+        measured: measured(model),
         customized_metadata: None,
     }
+}
+
+fn measured(model: &Model) -> Option<Measured> {
+    let raw_forward = model.raw_forward().iter().map(|raw| RawForwardDescription {
+        batch_size: raw.batch_size,
+        seconds: raw.time.as_secs_f64(),
+    });
+    let raw_forward: Vec<_> = raw_forward.collect();
+    let served = model.work_done();
+    (!raw_forward.is_empty()).then_some(Measured {
+        raw_forward,
+        served_rows: served.rows,
+        worker_busy_seconds: served.busy_seconds,
+        efficiency: served.efficiency,
+        overhead_seconds: served.overhead_seconds,
+    })
 }
 
 fn millis(time: std::time::Duration) -> u64 {

@@ -1,5 +1,6 @@
 //! The registry with a fake engine whose loads and forwards can be held up.
 
+mod answering;
 mod leaving_nothing;
 mod registering;
 mod scaling;
@@ -7,6 +8,7 @@ mod scaling;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,10 +19,10 @@ use zip::write::SimpleFileOptions;
 
 use super::*;
 use crate::archive::ArchiveLimits;
-use crate::batching::{Filling, PredictError};
+use crate::batching::{DecodePool, Filling, PredictError};
 use crate::engine::fake::FakeEngine;
 use crate::engine::{Device, Engine, EngineError, Module, Signature, Value};
-use crate::handlers::{Catalog, RequestInput};
+use crate::handlers::{Asked, Catalog, Handler, HandlerError, Prediction, RequestInput, Sample};
 use crate::metrics::Metrics;
 
 /// No test waits longer for what should happen.
@@ -34,6 +36,9 @@ pub(crate) struct Bench {
     pub(crate) loads: Arc<Gate>,
     /// Forwards of `forward-held` models wait here.
     pub(crate) forwards: Arc<Gate>,
+    /// Requests to a model with the handler `photographs` wait here in the decode pool.
+    pub(crate) decodes: Arc<Gate>,
+    pub(crate) decode_pool: Arc<DecodePool>,
     /// Modules in memory.
     pub(crate) modules: Arc<AtomicUsize>,
     folder: TempDir,
@@ -50,7 +55,11 @@ pub(crate) struct Gate {
 struct GateState {
     open: bool,
     waiting: usize,
+    passed: usize,
 }
+
+/// Takes its time over any input, panics over `panic`, and asks the model for `[1, 2]`.
+struct Photographs(Arc<Gate>, Arc<dyn Handler>);
 
 /// Runs `sum` models; the words before it in the file say what is held up.
 struct HeldEngine {
@@ -79,6 +88,12 @@ impl Gate {
             state = self.changed.wait(state).unwrap();
         }
         state.waiting -= 1;
+        state.passed += 1;
+    }
+
+    /// How many have gone through.
+    fn passed(&self) -> usize {
+        self.state.lock().unwrap().passed
     }
 
     /// Lets everybody through from now on.
@@ -96,6 +111,24 @@ impl Gate {
             .wait_timeout_while(state, PATIENCE, |state| state.waiting < waiting)
             .unwrap();
         assert!(!time.timed_out(), "{} of {waiting} came", state.waiting);
+    }
+}
+
+// === impl Photographs ===
+
+impl Handler for Photographs {
+    fn preprocess(&self, input: RequestInput) -> Result<Sample, HandlerError> {
+        self.0.pass();
+        assert_ne!(input.payload().unwrap().value, "panic");
+        self.1.preprocess(RequestInput::body(None, "[1, 2]".into()))
+    }
+
+    fn collate(&self, samples: Vec<Sample>) -> Result<Vec<Value>, HandlerError> {
+        self.1.collate(samples)
+    }
+
+    fn postprocess(&self, output: Value, asked: &[Asked]) -> Result<Vec<Prediction>, HandlerError> {
+        self.1.postprocess(output, asked)
     }
 }
 
@@ -156,6 +189,10 @@ impl Drop for HeldModule {
 
 impl Bench {
     pub(crate) fn new() -> Bench {
+        Bench::with_decode_pool(DecodePool::start(NonZeroUsize::MIN, 100).unwrap())
+    }
+
+    fn with_decode_pool(decode_pool: DecodePool) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("store")).unwrap();
         let sum = folder.path().join("sum.pt");
@@ -169,6 +206,12 @@ impl Bench {
             sum: FakeEngine.load("sum", &sum, Device::Cpu).unwrap(),
         };
         let metrics = Metrics::new("test").unwrap();
+        let (decodes, decode_pool) = (Arc::<Gate>::default(), Arc::new(decode_pool));
+        let gate = Arc::clone(&decodes);
+        let handlers = Catalog::default().with("photographs", move |settings| {
+            let base = crate::handlers::built_in("base_handler", settings)?;
+            Ok(Arc::new(Photographs(Arc::clone(&gate), base)))
+        });
         let loader = Loader {
             engine: Arc::new(engine),
             defaults: Defaults {
@@ -187,10 +230,11 @@ impl Bench {
             limits: ArchiveLimits::default(),
             gpus: 0,
             metrics: metrics.clone(),
-            handlers: Catalog::default(),
+            decode_pool: Arc::clone(&decode_pool),
+            handlers,
         };
         let registry = Arc::new(Registry::new(loader, HashMap::new()));
-        Bench { registry, metrics, loads, forwards, modules, folder }
+        Bench { registry, metrics, loads, forwards, decodes, decode_pool, modules, folder }
     }
 
     /// Puts `file` into the store: a model of this name and version whose engine reads `behaviour`.
