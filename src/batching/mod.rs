@@ -19,6 +19,7 @@
 
 mod bisect;
 mod decode_pool;
+mod direct;
 mod job;
 mod policy;
 mod queue;
@@ -30,6 +31,7 @@ mod waiting;
 mod worker;
 
 pub use decode_pool::{DecodePool, Decoding, Panicked, PoolFull, unpanicked};
+pub use direct::{Direct, Flight};
 pub use job::{Answer, Job, PredictError, Reply};
 pub use policy::{BatchPolicy, BatchStep, Filling};
 pub use queue::{Admission, JobQueue, Next};

@@ -20,6 +20,7 @@ struct Rows;
 #[derive(Default)]
 struct Doubles {
     calls: AtomicUsize,
+    time_follows_shapes: bool,
 }
 
 impl Handler for Rows {
@@ -64,6 +65,10 @@ impl Module for Doubles {
         NONE
     }
 
+    fn time_follows_shapes(&self) -> bool {
+        self.time_follows_shapes
+    }
+
     fn replica(&self) -> Result<Option<Arc<dyn Module>>, EngineError> {
         Ok(None)
     }
@@ -105,9 +110,19 @@ fn start(queue: &Arc<JobQueue>, module: &Arc<Doubles>) -> Worker {
 }
 
 fn start_with(queue: &Arc<JobQueue>, module: &Arc<Doubles>, changes_itself: bool) -> Worker {
+    start_beside(queue, &Arc::default(), module, changes_itself)
+}
+
+fn start_beside(
+    queue: &Arc<JobQueue>,
+    direct: &Arc<Direct>,
+    module: &Arc<Doubles>,
+    changes_itself: bool,
+) -> Worker {
     let work = Work {
         changes_itself,
         queue: Arc::clone(queue),
+        direct: Arc::clone(direct),
         handler: Arc::new(Rows),
         module: Arc::clone(module) as Arc<dyn Module>,
         engine: Arc::new(FakeEngine),
@@ -323,4 +338,69 @@ async fn a_stopped_worker_leaves_the_jobs_to_the_others() {
     }
     assert_eq!(stopped.status(), WorkerStatus::Unloading);
     queue.close();
+}
+
+/// Asks until the workers know that the model is quick; false when they never find out.
+async fn becomes_known(queue: &JobQueue, direct: &Direct) -> bool {
+    for _ in 0..10_000 {
+        if direct.enter().run(&sample(1.0, 1)).is_some() {
+            return true;
+        }
+        text(push(queue, 1.0)).await.unwrap();
+    }
+    false
+}
+
+fn steady() -> Arc<Doubles> {
+    Arc::new(Doubles { time_follows_shapes: true, ..Doubles::default() })
+}
+
+#[tokio::test]
+async fn a_request_that_is_alone_is_run_where_it_was_read_once_the_workers_know_the_model() {
+    let (queue, direct, module) = (queue(100, 8), Arc::<Direct>::default(), steady());
+    let worker = start_beside(&queue, &direct, &module, false);
+    assert!(direct.enter().run(&sample(1.0, 1)).is_none(), "nothing is known yet");
+    assert!(becomes_known(&queue, &direct).await);
+    let calls = module.calls.load(Ordering::Relaxed);
+    let answer = direct.enter().run(&sample(21.0, 1)).unwrap();
+    assert_eq!((&*answer.prediction.body, answer.batch_size), (&b"42"[..], 1));
+    assert_eq!(module.calls.load(Ordering::Relaxed), calls + 1);
+    // What is not alone, of another shape or of several rows takes the usual way.
+    let other = direct.enter();
+    assert!(direct.enter().run(&sample(21.0, 1)).is_none());
+    drop(other);
+    assert!(direct.enter().run(&sample(21.0, 2)).is_none());
+    let mut rows = sample(21.0, 1);
+    rows.asked.rows = 2;
+    assert!(direct.enter().run(&rows).is_none());
+    assert!(direct.enter().run(&sample(21.0, 1)).is_some());
+    // It goes with its worker.
+    queue.close();
+    worker.join();
+    assert!(direct.enter().run(&sample(21.0, 1)).is_none());
+}
+
+#[tokio::test]
+async fn what_fails_where_it_was_read_is_told_by_a_worker_and_learned_again() {
+    let (queue, direct, module) = (queue(100, 8), Arc::<Direct>::default(), steady());
+    let _worker = start_beside(&queue, &direct, &module, false);
+    assert!(becomes_known(&queue, &direct).await);
+    assert!(direct.enter().run(&sample(-1.0, 1)).is_none());
+    assert!(text(push(&queue, -1.0)).await.is_err());
+    assert!(direct.enter().run(&sample(1.0, 1)).is_none(), "forgotten");
+    assert!(becomes_known(&queue, &direct).await);
+    assert!(direct.enter().run(&sample(13.0, 1)).is_none(), "a panic stays here");
+}
+
+#[tokio::test]
+async fn a_model_that_may_take_its_time_or_changes_itself_is_never_run_on_a_reactor() {
+    let slow = Arc::new(Doubles::default());
+    for (module, changes_itself) in [(slow, false), (steady(), true)] {
+        let (queue, direct) = (queue(100, 8), Arc::<Direct>::default());
+        let _worker = start_beside(&queue, &direct, &module, changes_itself);
+        for _ in 0..100 {
+            text(push(&queue, 1.0)).await.unwrap();
+            assert!(direct.enter().run(&sample(1.0, 1)).is_none());
+        }
+    }
 }

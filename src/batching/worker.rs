@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::bisect::{self, Again, Runner};
 use super::decode_pool::unpanicked;
+use super::direct::Direct;
 use super::job::{Answer, Job, PredictError};
+use super::policy::Filling;
 use super::queue::{JobQueue, Next};
 use crate::engine::{Device, Engine, EngineError, Module, give_way_to_reactors};
 use crate::handlers::{Handler, HandlerError, Prediction, Sample};
@@ -43,6 +45,7 @@ pub(crate) struct Work {
     /// A call changes the module, and this worker has a copy of its own.
     pub(crate) changes_itself: bool,
     pub(crate) queue: Arc<JobQueue>,
+    pub(crate) direct: Arc<Direct>,
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) module: Arc<dyn Module>,
     pub(crate) engine: Arc<dyn Engine>,
@@ -53,7 +56,7 @@ pub(crate) struct Work {
 
 /// A batch in hand.
 struct Batch<'a> {
-    work: &'a Work,
+    work: &'a Arc<Work>,
     started: Instant,
     /// What the engine has taken so far.
     forward: Cell<Duration>,
@@ -71,6 +74,7 @@ impl Worker {
     pub(crate) fn start(id: usize, device: Device, work: Work) -> std::io::Result<Worker> {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
+        let work = Arc::new(work);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{id}"))
             .spawn(move || work.run(device, &asked))?;
@@ -105,7 +109,7 @@ impl Worker {
 // === impl Work ===
 
 impl Work {
-    fn run(self, device: Device, stop: &AtomicBool) {
+    fn run(self: Arc<Self>, device: Device, stop: &AtomicBool) {
         give_way_to_reactors();
         if let Err(error) = self.engine.enter_device(device) {
             tracing::error!(%error, ?device, "the worker's device is not ready");
@@ -129,7 +133,7 @@ impl Work {
     /// is neither queue nor forward takes 8 us for three numbers, as much as a hop, and 6 ms for the
     /// JSON of 100,000, wherever it is written. A model with fewer workers whose answers are large
     /// gets the overlap from one more worker, which shares the weights.
-    fn serve(&self, jobs: Vec<Job>) {
+    fn serve(self: &Arc<Self>, jobs: Vec<Job>) {
         let started = Instant::now();
         self.metrics.batch(jobs.len());
         for job in &jobs {
@@ -138,6 +142,25 @@ impl Work {
         let batch = Batch { work: self, started, forward: Cell::default(), rows: Cell::new(0) };
         bisect::serve(&batch, jobs);
         self.metrics.served(batch.rows.get(), started.elapsed());
+    }
+
+    /// True when any thread may make a call, and its time is known from its shapes. A queue that is
+    /// to be filled is not passed by.
+    pub(super) fn may_run_anywhere(&self) -> bool {
+        self.module.time_follows_shapes()
+            && !self.changes_itself
+            && self.queue.policy().filling == Filling::WorkConserving
+    }
+
+    /// A batch of one on the calling thread; none when it failed.
+    pub(super) fn answer_here(&self, sample: Sample) -> Option<Answer> {
+        let (started, forward, rows) = (Instant::now(), Cell::default(), sample.asked.rows);
+        let prediction = self.predict(vec![sample], &forward).ok()?.pop()?;
+        self.metrics.batch(1);
+        self.metrics.queued(Duration::ZERO);
+        self.metrics.served(rows, started.elapsed());
+        let (queued, forward) = (Duration::ZERO, forward.get());
+        Some(Answer { prediction, batch_size: 1, queued, forward })
     }
 
     /// What the model says to the handler's other reading of a sample that it refused, if there is
@@ -192,7 +215,12 @@ impl Runner for Batch<'_> {
     fn run(&self, jobs: &[Job]) -> Result<Vec<Prediction>, PredictError> {
         // Samples share their tensors with the jobs: this copies no numbers.
         let samples = jobs.iter().map(|job| job.sample.clone()).collect();
+        let before = self.forward.get();
         let result = self.work.predict(samples, &self.forward);
+        if let ([job], Ok(_)) = (jobs, &result) {
+            let took = self.forward.get().saturating_sub(before);
+            self.work.direct.timed(self.work, &job.sample, took);
+        }
         if let (Err(error), 2..) = (&result, jobs.len()) {
             tracing::debug!(batch_size = jobs.len(), %error, "a batch failed");
         }

@@ -18,7 +18,7 @@ use crate::archive::{
     self, ArchiveLimits, DeviceType, HandlerChoice, ModelArchive, ModelConfig, Printable, Runtime,
     Unnamed,
 };
-use crate::batching::{DecodePool, JobQueue};
+use crate::batching::{DecodePool, Direct, JobQueue};
 use crate::engine::{Devices, Engine, Signature, available_cores};
 use crate::handlers::{self, Handler, HandlerSettings};
 use crate::metrics::Metrics;
@@ -160,10 +160,12 @@ impl Loader {
         let signature = weights.load(first, &name, &*self.engine)?.signature().clone();
         let handler = self.handler(&name, weights.archive(), signature)?;
         let queue = Arc::new(JobQueue::new(settings.job_queue_size, settings.batch));
+        let direct = Arc::<Direct>::default();
         let metrics = self.metrics.model(&name, &version);
         let equipment = Equipment {
             model: name.clone(),
             queue: Arc::clone(&queue),
+            direct: Arc::clone(&direct),
             handler: Arc::clone(&handler),
             engine: Arc::clone(&self.engine),
             metrics: metrics.clone(),
@@ -187,6 +189,7 @@ impl Loader {
             loaded_at_startup: opened.at_startup,
             workers: Workers::new(equipment, weights),
             decode_pool: Arc::clone(&self.decode_pool),
+            direct,
             name,
             version,
             settings,

@@ -14,8 +14,8 @@ use super::settings::ModelSettings;
 use super::weights::Weights;
 use super::workers::{Unchanged, WorkerInfo, WorkerLimits, Workers};
 use crate::batching::{
-    Admission, Answer, DecodePool, Decoding, JobQueue, Panicked, PoolFull, PredictError, PushError,
-    unpanicked,
+    Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Panicked, PoolFull, PredictError,
+    PushError, unpanicked,
 };
 use crate::handlers::{Handler, HandlerError, RequestInput, Sample};
 use crate::metrics::{ModelMetrics, RawForward, Served};
@@ -39,6 +39,7 @@ pub struct Model {
     pub(super) metrics: ModelMetrics,
     pub(super) workers: Workers,
     pub(super) decode_pool: Arc<DecodePool>,
+    pub(super) direct: Arc<Direct>,
 }
 
 /// A model that accepts nothing more. Its files and weights go with it.
@@ -129,6 +130,7 @@ impl Model {
         preprocessing: Preprocessing,
         deadline: Instant,
     ) -> Result<Answer, ModelError> {
+        let flight = self.direct.enter();
         let preprocessed = match preprocessing {
             Preprocessing::Here(input) => unpanicked(|| self.handler.preprocess(input)),
             Preprocessing::InPool(decoding) => decoding.wait().await,
@@ -141,6 +143,9 @@ impl Model {
             HandlerError::BadInput(text) => ModelError::BadInput(text),
             HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
         })?;
+        if let Some(answer) = flight.run(&sample) {
+            return Ok(answer);
+        }
         // Refused only when the model was dropped with requests in hand.
         let reply = admission.push(sample, deadline).map_err(|_| PredictError::WorkerDied)?;
         Ok(reply.wait().await?)

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::execution::Execution;
 use super::weights::Weights;
-use crate::batching::{JobQueue, Work, Worker, WorkerStatus};
+use crate::batching::{Direct, JobQueue, Work, Worker, WorkerStatus};
 use crate::engine::{Devices, Engine, EngineError, Module, available_cores};
 use crate::handlers::Handler;
 use crate::metrics::{ModelMetrics, RawForward};
@@ -34,6 +34,7 @@ pub(super) struct Equipment {
     /// The model's name, for log lines.
     pub(super) model: String,
     pub(super) queue: Arc<JobQueue>,
+    pub(super) direct: Arc<Direct>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) metrics: ModelMetrics,
@@ -238,6 +239,7 @@ impl Workers {
         Work {
             changes_itself,
             queue: Arc::clone(&self.equipment.queue),
+            direct: Arc::clone(&self.equipment.direct),
             handler: Arc::clone(&self.equipment.handler),
             module,
             engine: Arc::clone(&self.equipment.engine),
