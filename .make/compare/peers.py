@@ -6,9 +6,7 @@ import shutil
 import subprocess
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torchfront"
-TORCHSERVE = pathlib.Path(
-    os.environ.get("TORCHSERVE_VENV", CACHE / "torchserve-0.12")
-).expanduser()
+TORCHSERVE = pathlib.Path(os.environ.get("TORCHSERVE_VENV", CACHE / "torchserve-0.12")).expanduser()
 LITSERVE = pathlib.Path(os.environ.get("LITSERVE_VENV", CACHE / "litserve")).expanduser()
 
 TORCHSERVE_SETUP = f"""\

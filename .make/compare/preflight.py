@@ -11,10 +11,10 @@ its row: apt-get install wrk nginx-light
 """
 
 import argparse
+import http.client
 import os
 import pathlib
 import shutil
-import socket
 import statistics
 import sys
 import tempfile
@@ -185,7 +185,10 @@ def contenders(arguments):
         # It answers OPTIONS with the API description, and says its one origin to everybody.
         listed.append(
             Contender(
-                "TorchServe 0.12, tuned", torchserve(cores), 200, strict=False,
+                "TorchServe 0.12, tuned",
+                torchserve(cores),
+                200,
+                strict=False,
                 environment=peers.torchserve_environment(tuned=True),
             )  # fmt: skip
         )
@@ -196,15 +199,16 @@ def contenders(arguments):
 
 
 def ask(port, headers):
-    """One OPTIONS on a connection of its own: status and headers in lower case."""
-    lines = [f"OPTIONS {TARGET} HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    status, *fields = answer.split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
-    pairs = (field.split(":", 1) for field in fields)
-    return int(status.split()[1]), {name.lower(): value.strip() for name, value in pairs}
+    """One OPTIONS on a connection of its own: status and headers in lower case. TorchServe keeps the
+    connection whatever the request says, so that the answer ends where it says it ends."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("OPTIONS", TARGET, headers={**headers, "Connection": "close"})
+        response = connection.getresponse()
+        response.read()
+    finally:
+        connection.close()
+    return response.status, {name.lower(): value for name, value in response.getheaders()}
 
 
 def fault(contender, port):
