@@ -1,1 +1,117 @@
-class Comparison: pass
+"""Compares two recordings of a run field by field; declared rules (`rules.py`) explain differences.
+
+A field is `status`, `kept`, `interim`, `body` or `header:NAME`. Two bodies are equal when their text
+is, but for numbers with a fraction: they may differ by 1e-5 of their size (another build of
+libtorch, another order of additions), and their notation may, too.
+"""
+
+import difflib
+import re
+from fnmatch import fnmatchcase
+
+import rules
+
+NUMBER = re.compile(r"-?\d+\.\d+(?:[eE][+-]?\d+)?|-?\d+[eE][+-]?\d+")
+TOLERANCE = 1e-5
+
+
+class Comparison:
+    """All differences of some runs."""
+
+    def __init__(self):
+        self.explained = []
+        self.unexplained = []
+        self.used = set()
+        self.compared = 0
+
+    def add(self, run, expected, got):
+        """Compares the answers of one run."""
+        missing = [case.id for case in run.cases if case.id not in expected]
+        if missing or len(expected) != len(run.cases):
+            raise SystemExit(f"{run.name}: the recording is of another list of requests: {missing}")
+        for case in run.cases:
+            self.compared += 1
+            for field, theirs, ours in differences(expected[case.id], got[case.id]):
+                rule = explanation(f"{run.name}/{case.id}", field, theirs, ours)
+                difference = (f"{run.name}/{case.id}", field, theirs, ours, rule)
+                if rule is None:
+                    self.unexplained.append(difference)
+                else:
+                    self.used.add(id(rule))
+                    self.explained.append(difference)
+
+    def report(self, whole, verbose):
+        """Prints what is to be told; the exit status."""
+        faults = rules.faults()
+        if whole:
+            idle = (rule for rule in rules.RULES if id(rule) not in self.used)
+            faults += [f"rule {rule} explains nothing any more: take it out" for rule in idle]
+        if verbose:
+            for difference in self.explained:
+                tell(*difference)
+        for difference in self.unexplained:
+            tell(*difference)
+        for fault in faults:
+            print(fault)
+        cases = len({name for name, *_ in self.unexplained})
+        print(
+            f"{self.compared} requests: {len(self.explained)} differences explained, "
+            f"{len(self.unexplained)} not (in {cases} requests)"
+        )
+        return 1 if self.unexplained or faults else 0
+
+
+def differences(theirs, ours):
+    """The fields that differ, with both values; None is absent."""
+    for field in ("status", "kept", "interim"):
+        if theirs.get(field) != ours.get(field):
+            yield field, theirs.get(field), ours.get(field)
+    for name in sorted({*theirs["headers"], *ours["headers"]}):
+        values = theirs["headers"].get(name), ours["headers"].get(name)
+        if values[0] != values[1]:
+            yield f"header:{name}", *values
+    if not same_text(theirs["body"], ours["body"]):
+        yield "body", theirs["body"], ours["body"]
+
+
+def same_text(theirs, ours):
+    if theirs == ours:
+        return True
+    if NUMBER.split(theirs) != NUMBER.split(ours):
+        return False
+    pairs = zip(NUMBER.findall(theirs), NUMBER.findall(ours))
+    return all(near(float(one), float(other)) for one, other in pairs)
+
+
+def near(one, other):
+    return one == other or abs(one - other) <= TOLERANCE * max(abs(one), abs(other), 1e-2)
+
+
+def explanation(name, field, theirs, ours):
+    return next((rule for rule in rules.RULES if rule.explains(name, field, theirs, ours)), None)
+
+
+def tell(name, field, theirs, ours, rule):
+    print(f"\n{name}: {field}" + (f"   ({rule})" if rule else ""))
+    if field == "body" and "\n" in f"{theirs}{ours}".strip():
+        lines = difflib.unified_diff(
+            str(theirs).splitlines(), str(ours).splitlines(), "TorchServe", "Torchfront", lineterm="", n=1
+        )
+        for number, line in enumerate(lines):
+            if number == 40:
+                print("  ...")
+                break
+            print("  " + line[:300])
+    else:
+        print(f"  TorchServe: {str(theirs)[:300]!r}\n  Torchfront: {str(ours)[:300]!r}")
+
+
+def matches(pattern, value):
+    """Whether a rule's pattern fits a value: None means absent, a text is a regular expression."""
+    if pattern is None or value is None:
+        return pattern is None and value is None
+    return re.fullmatch(pattern, str(value), re.DOTALL) is not None
+
+
+def named(globs, name):
+    return any(fnmatchcase(name, glob) for glob in globs)

@@ -43,7 +43,7 @@ def models(*archives):
 RUNS = [
     Run(
         "open",
-        models("colours", "mlp", "tiny_segmenter", "tiny_classifier"),
+        models("colours", "mlp", "echo", "tiny_classifier"),
         OPEN + "enable_model_api=true\nmetrics_mode=prometheus\n",
         [
             *predictions.cases(), *routes.cases(), *routes.descriptions(), *wire.cases(),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 GOLDENS = HERE.parent / "goldens/archives"
-SOUND = "mlp mlp_v2 echo configured tiny_segmenter tiny_classifier not_torchscript python_handler eager"
+SOUND = "mlp mlp_v2 echo configured tiny_classifier not_torchscript python_handler eager"
 CREATED = {"createdOn": "01/01/2026 00:00:00", "runtime": "python", "archiverVersion": "0.12.0"}
 
 

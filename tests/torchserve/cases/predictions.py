@@ -114,8 +114,6 @@ def other_handlers():
     yield inference("base-handler-object", "POST", "/predictions/mlp", {"data": [0.1, -0.2, 0.3, 0.4]})
     yield inference("base-handler-octets", "POST", "/predictions/mlp", b"\0" * 16, OCTETS)
     yield inference("base-handler-nothing", "POST", "/predictions/mlp")
-    yield inference("segmenter-json", "POST", "/predictions/tiny_segmenter", SMALL)
-    yield inference("segmenter-broken", "POST", "/predictions/tiny_segmenter", "x", OCTETS)
     yield inference("classifier-of-three", "POST", "/predictions/tiny_classifier", SMALL)
 
 
