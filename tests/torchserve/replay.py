@@ -22,7 +22,7 @@ FIELDS = [
     (re.compile(r'("id": )"9\d{3}"'), r'\1"<worker>"'),
 ]
 PROMETHEUS = "text/plain; version=0.0.4"
-PATIENCE = 60
+PATIENCE = 20
 
 
 class Replay:
@@ -53,7 +53,7 @@ class Replay:
             if case.until is None or re.search(case.until, answer["body"]):
                 return answer
             if time.monotonic() > deadline:
-                raise SystemExit(f"{case.id}: {case.until} never came: {answer}")
+                return answer  # the comparison tells
             time.sleep(0.1)
 
     def exchange(self, server, case):

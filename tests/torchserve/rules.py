@@ -37,6 +37,20 @@ class Rule:
 RULES = []
 
 
+def rule(line, requests, field, theirs, ours):
+    RULES.append(Rule(line, tuple(requests.split()), field, theirs, ours))
+
+
+rule("D01", "*", "header:date", None, "<date>")
+rule("D01", "*", "header:x-content-type-options", None, "nosniff")
+rule("D01", "*", "header:cache-control", "no-cache; no-store, must-revalidate, private", "no-cache, no-store, must-revalidate, private")
+rule("D01", "*", "header:connection", "keep-alive", None)
+rule("D02", "*", "header:connection", "close", None)
+rule("D02", "*", "kept", "False", "True")
+rule("D03", "*", "header:content-type", None, "application/json")
+
+
+
 def faults():
     """Rules that point to no line of the README."""
     lines = set(re.findall(r"^\| (D\d+) \|", README.read_text(), re.MULTILINE))

@@ -257,7 +257,7 @@ def failing_workers():
     yield register("register-eager", "url=eager.mar&initial_workers=0")
     yield management("unregister-eager", "DELETE", "/models/eager")
     yield register("register-yaml-workers", "url=configured.mar&initial_workers=0")
-    yield management("yaml-workers-model", "GET", "/models/configured", until=r"READY")
+    yield management("yaml-workers-model", "GET", "/models/configured")
     yield management("unregister-yaml-workers", "DELETE", "/models/configured")
 
 
