@@ -5,6 +5,8 @@
 //! segment and trailing slashes do not count. Methods are not part of it: on the inference listener
 //! any method predicts.
 
+use actix_web::http::Method;
+
 use crate::cors::{decode_path, segments};
 
 /// A route of the inference listener.
@@ -68,6 +70,15 @@ pub(super) enum ManagementRoute {
     None,
 }
 
+/// Whether the API description of a listener is asked for.
+pub(super) fn asks_for_description(method: &Method, path: &str) -> bool {
+    match InferenceRoute::of(path) {
+        InferenceRoute::Root => method == Method::OPTIONS,
+        InferenceRoute::ApiDescription => true,
+        _ => false,
+    }
+}
+
 // === impl InferenceRoute ===
 
 impl InferenceRoute {
@@ -76,10 +87,10 @@ impl InferenceRoute {
         let decoded = decode_path(path);
         let mut segments = segments(&decoded);
         let first = segments.next();
-        let mut named = || segments.next().filter(|segment| !segment.is_empty()).map(str::to_owned);
+        let mut named = || segments.next().map(str::to_owned);
         match first {
             None => InferenceRoute::Root,
-            Some("api-description") => InferenceRoute::ApiDescription,
+            Some("api-description") if segments.next().is_none() => InferenceRoute::ApiDescription,
             Some("ping") => InferenceRoute::Ping,
             Some("predictions") => match named() {
                 Some(model) => InferenceRoute::Predictions { model, version: named() },
@@ -100,11 +111,10 @@ impl ManagementRoute {
         let owned = |word: &str| word.to_owned();
         match words.as_slice() {
             [] => ManagementRoute::Root,
-            ["api-description", ..] => ManagementRoute::ApiDescription,
+            ["api-description"] => ManagementRoute::ApiDescription,
             ["token"] => ManagementRoute::Token,
             ["models"] => ManagementRoute::Models,
             ["workflows"] => ManagementRoute::Workflows,
-            [.., ""] | ["models", "", ..] | ["models", _, "", ..] => ManagementRoute::None,
             ["models", model] => ManagementRoute::Model { model: owned(model), version: None },
             ["models", model, version] => {
                 ManagementRoute::Model { model: owned(model), version: Some(owned(version)) }
@@ -141,7 +151,10 @@ mod tests {
             ("/predictions/digits/1.0/v1/chat", predictions("digits", Some("1.0"))),
             ("/predictions/%64igits", predictions("digits", None)),
             ("/predictions%2Fdigits%2F1.0", predictions("digits", Some("1.0"))),
-            ("/predictions/digits//x", predictions("digits", None)),
+            ("/predictions/digits//x", predictions("digits", Some(""))),
+            ("/predictions//x", predictions("", Some("x"))),
+            ("/api-description/", InferenceRoute::ApiDescription),
+            ("/api-description/x", InferenceRoute::None),
             ("/predictions", InferenceRoute::None),
             ("/predictions/", InferenceRoute::None),
             ("//predictions/digits", InferenceRoute::None),
@@ -175,7 +188,11 @@ mod tests {
             ),
             ("/models/digits/set-default", model("digits", Some("set-default"))),
             ("/x/digits/1.0/set-default", ManagementRoute::None),
-            ("/models/digits//set-default", ManagementRoute::None),
+            (
+                "/models/digits//set-default",
+                ManagementRoute::SetDefault { model: "digits".into(), version: String::new() },
+            ),
+            ("/api-description/x", ManagementRoute::None),
             ("/models/digits/1.0/set-default/x", ManagementRoute::None),
             ("/v1/models/digits", ManagementRoute::Ready { model: "digits".into() }),
             ("/v1/models", ManagementRoute::None),
@@ -183,7 +200,7 @@ mod tests {
             ("/workflows", ManagementRoute::Workflows),
             ("/workflows/w", ManagementRoute::Workflow { workflow: "w".into() }),
             ("/workflows/w/x", ManagementRoute::None),
-            ("/models//1.0", ManagementRoute::None),
+            ("/models//1.0", model("", Some("1.0"))),
             ("/x", ManagementRoute::None),
         ];
         for (path, route) in table {

@@ -1,6 +1,7 @@
 """Compares two recordings of a run field by field; declared rules (`rules.py`) explain differences.
 
-A field is `status`, `kept`, `interim`, `body` or `header:NAME`. Two bodies are equal when their text
+A field is `status`, `kept`, `interim`, `body` or `header:NAME`; a rule may also be about `lines`: the
+lines of a body that differ, without those that are the same. Two bodies are equal when their text
 is, but for numbers with a fraction: they may differ by 1e-5 of their size (another build of
 libtorch, another order of additions), and their notation may, too.
 """
@@ -88,7 +89,28 @@ def near(one, other):
 
 
 def explanation(name, field, theirs, ours):
-    return next((rule for rule in rules.RULES if rule.explains(name, field, theirs, ours)), None)
+    """The rule that fits a difference, or None."""
+    values = {field: (theirs, ours)}
+    if field == "body":
+        values["lines"] = changed_lines(theirs, ours)
+    for rule in rules.RULES:
+        if rule.field in values and named(rule.requests, name):
+            one, other = values[rule.field]
+            if matches(rule.theirs, one) and matches(rule.ours, other):
+                return rule
+    return None
+
+
+def changed_lines(theirs, ours):
+    """The lines that only one of two bodies has."""
+    one, other = theirs.splitlines(), ours.splitlines()
+    removed, added = [], []
+    blocks = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
+    for kind, start, end, other_start, other_end in blocks:
+        if kind != "equal" and not same_text("\n".join(one[start:end]), "\n".join(other[other_start:other_end])):
+            removed += one[start:end]
+            added += other[other_start:other_end]
+    return "\n".join(removed), "\n".join(added)
 
 
 def tell(name, field, theirs, ours, rule):

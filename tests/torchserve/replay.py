@@ -47,6 +47,7 @@ class Replay:
             self.origin.server_close()
 
     def one(self, server, case):
+        time.sleep(self.run.pause)
         deadline = time.monotonic() + PATIENCE
         while True:
             answer = self.exchange(server, case)

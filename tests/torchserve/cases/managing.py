@@ -32,6 +32,7 @@ def routes():
 def workflows():
     yield management("workflows", "GET", "/workflows")
     yield management("workflows-register", "POST", "/workflows?url=x.war")
+    yield management("workflows-register-no-url", "POST", "/workflows")
     yield management("workflow", "GET", "/workflows/w")
     yield management("workflow-unregister", "DELETE", "/workflows/w")
     yield management("workflow-put", "PUT", "/workflows/w")
@@ -132,6 +133,10 @@ def bare():
     yield register("register-settings", f"url=no_version.mar&model_name=set&{numbers}")
     yield management("register-settings-model", "GET", "/models/set")
     yield management("unregister-settings", "DELETE", "/models/set")
+    timeouts = "batch_size=2&response_timeout=11&startup_timeout=13"
+    yield register("register-over-yaml", f"url=configured.mar&model_name=over&{timeouts}&initial_workers=1")
+    yield management("register-over-yaml-model", "GET", "/models/over")
+    yield management("unregister-over-yaml", "DELETE", "/models/over")
     odd = "batch_size=x&max_batch_delay=&response_timeout=1.5&startup_timeout=-1&initial_workers=abc"
     yield register("register-odd", f"url=no_version.mar&model_name=odd&{odd}")
     yield management("register-odd-model", "GET", "/models/odd")
