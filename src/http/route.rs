@@ -90,7 +90,7 @@ impl InferenceRoute {
         let mut named = || segments.next().map(str::to_owned);
         match first {
             None => InferenceRoute::Root,
-            Some("api-description") if segments.next().is_none() => InferenceRoute::ApiDescription,
+            Some("api-description") if named().is_none() => InferenceRoute::ApiDescription,
             Some("ping") => InferenceRoute::Ping,
             Some("predictions") => match named() {
                 Some(model) => InferenceRoute::Predictions { model, version: named() },

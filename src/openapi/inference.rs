@@ -7,9 +7,7 @@ use super::{error, operation, unexpected};
 /// The paths of the inference listener, but for those that every listener has.
 pub(super) fn paths() -> Ordered<PathItem> {
     let default = || vec![model_name()];
-    let version = || {
-        vec![model_name(), Parameter::path("model_version", "Name of model version.")]
-    };
+    let version = || vec![model_name(), Parameter::path("model_version", "Name of model version.")];
     Ordered::of([
         ("/ping", Ordered::of([("get", ping())])),
         ("/v1/models/{model_name}:predict", prediction("predictions", "default", default())),

@@ -20,10 +20,7 @@ pub(super) fn paths_of_model() -> Ordered<PathItem> {
     Ordered::of([
         ("/models/{model_name}", Ordered::of(model(Version::Default))),
         ("/models/{model_name}/{model_version}", Ordered::of(model(Version::Named))),
-        (
-            "/models/{model_name}/{model_version}/set-default",
-            Ordered::of([("put", set_default())]),
-        ),
+        ("/models/{model_name}/{model_version}/set-default", Ordered::of([("put", set_default())])),
     ])
 }
 
@@ -38,7 +35,12 @@ fn model(version: Version) -> [(&'static str, Operation); 3] {
     [("get", describe(version)), ("put", scale(version)), ("delete", unregister(version))]
 }
 
-fn query(name: &'static str, of: &'static str, default: &'static str, text: &'static str) -> Parameter {
+fn query(
+    name: &'static str,
+    of: &'static str,
+    default: &'static str,
+    text: &'static str,
+) -> Parameter {
     Parameter::query(name, Schema::of(of).or(default), text)
 }
 

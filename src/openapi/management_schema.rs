@@ -80,10 +80,7 @@ fn metrics() -> Schema {
     Schema::object(
         &["rejectedRequests", "waitingQueueSize", "requests"],
         [
-            (
-                "rejectedRequests",
-                number("Number requests has been rejected in last 10 minutes."),
-            ),
+            ("rejectedRequests", number("Number requests has been rejected in last 10 minutes.")),
             ("waitingQueueSize", number("Number requests waiting in the queue.")),
             ("requests", number("Number requests processed in last 10 minutes.")),
         ],

@@ -141,8 +141,7 @@ fn metrics_path() -> Ordered<PathItem> {
     );
     let media_type = "text/plain; version=0.0.4; charset=utf-8";
     let answer = Response::of("TorchServe application metrics", media_type, schema);
-    let names =
-        Parameter::query("name[]", Schema::of("string"), "Names of metrics to filter");
+    let names = Parameter::query("name[]", Schema::of("string"), "Names of metrics to filter");
     let operation = operation(
         "Get TorchServe application metrics in prometheus format.",
         "metrics",

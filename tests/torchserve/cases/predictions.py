@@ -61,7 +61,7 @@ def bodies():
     numbers = "[[[1, 0]], [[0, 0.5]], [[0.25, 0.5]]]"
     yield inference("json-with-charset", "POST", COLOURS, numbers, "application/json; charset=utf-8")
     yield inference("json-in-capitals", "POST", COLOURS, numbers, "Application/JSON")
-    yield inference("json-whole-numbers", "POST", COLOURS, "[[[1]],[[0]],[[3]]]", JSON)
+    yield inference("json-whole-numbers", "POST", COLOURS, "[[[1]],[[2]],[[4]]]", JSON)
     yield inference("json-without-type", "POST", COLOURS, numbers)
     yield inference("json-as-octets", "POST", COLOURS, numbers, OCTETS)
     yield inference("json-as-text", "POST", COLOURS, numbers, "text/plain")
