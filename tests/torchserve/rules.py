@@ -197,8 +197,8 @@ rule("D23", "open/bare-workers open/yaml-workers-model", "lines", ONE, NONE)
 delayed = r'    "maxBatchDelay": %s,\n    "workers"'
 theirs, ours = (text.replace('    "workers"', delayed % delay) for text, delay in [(ONE, -10000), (NONE, 50)])
 rule("D23", "open/register-json-lenient-model", "lines", theirs, ours)
-timeouts = r'    "responseTimeout": %s,\n    "startupTimeout": %s,'
-rule("D23", "open/register-over-yaml-model", "lines", timeouts % (30, 60), timeouts % (11, 13))
+over = r'    "maxWorkers": %s,\n    "responseTimeout": %s,\n    "startupTimeout": %s,'
+rule("D23", "open/register-over-yaml-model", "lines", over % (2, 30, 60), over % (1, 11, 13))
 delay = r'    "maxBatchDelay": %s,'
 rule("D24", "open/register-json-model", "lines", delay % -10000, delay % 100)
 numbers = r'    "batchSize": %s,\n    "maxBatchDelay": %s,\n    "responseTimeout": %s,'
@@ -208,6 +208,10 @@ rule("D24", "open/scale-negative", "body", negative, error(500, "IndexOutOfBound
 answers("D26", "open/register-blank-in-name", REGISTERED, BAD)
 answers("D26", "open/blank-in-name-model", DESCRIBED, NO_MODEL)
 answers("D26", "open/unregister-blank-in-name", (200, r'.*\\"two words\\" unregistered.*'), NO_MODEL)
+rule("D28", "open/workflows-register-no-url", "body", error(400, "BadRequestException", "Parameter url is required\\."), BAD[1])
+answers("D34", "shared/shared-metrics", (200, ""), NO_ROUTE)
+rule("D34", "shared/shared-metrics", "header:content-type", "text/plain; .*", "application/json")
+rule("D34", "shared/shared-metrics", "header:content-length", "0", "<length>")
 at_startup = r'    "loadedAtStartup": %s,'
 second = "open/versions-second open/versions-all open/scale-version-workers"
 rule("D27", second, "lines", at_startup % "true", at_startup % "false")
