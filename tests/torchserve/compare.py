@@ -1,7 +1,7 @@
 """Compares two recordings of a run field by field; declared rules (`rules.py`) explain differences.
 
-A field is `status`, `kept`, `interim`, `body` or `header:NAME`; a rule may also be about `lines`: the
-lines of a body that differ, without those that are the same. Two bodies are equal when their text
+A field is `status`, `kept`, `interim`, `body`, `header:NAME`, or `sample`: one line of metrics that only
+one server has. A rule may also be about `lines`: the lines of a body that differ, without the others. Two bodies are equal when their text
 is, but for numbers with a fraction: they may differ by 1e-5 of their size (another build of
 libtorch, another order of additions), and their notation may, too.
 """
@@ -71,8 +71,22 @@ def differences(theirs, ours):
         values = theirs["headers"].get(name), ours["headers"].get(name)
         if values[0] != values[1]:
             yield f"header:{name}", *values
-    if not same_text(theirs["body"], ours["body"]):
+    if is_prometheus(theirs) and is_prometheus(ours) and theirs["body"] and ours["body"]:
+        yield from sample_differences(theirs["body"].splitlines(), ours["body"].splitlines())
+    elif not same_text(theirs["body"], ours["body"]):
         yield "body", theirs["body"], ours["body"]
+
+
+def is_prometheus(answer):
+    return answer["headers"].get("content-type", "").startswith("text/plain; version=0.0.4")
+
+
+def sample_differences(theirs, ours):
+    """Metrics, line by line: their order says nothing."""
+    for line in sorted({*theirs} - {*ours}):
+        yield "sample", line, None
+    for line in sorted({*ours} - {*theirs}):
+        yield "sample", None, line
 
 
 def same_text(theirs, ours):

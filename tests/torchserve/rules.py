@@ -103,6 +103,7 @@ rule("D12", "open/too-large-expected", "interim", None, r"\[100\]")
 answers("D12", "open/too-large-on-404", (413, ""), NO_ROUTE)
 answers("D12", "open/too-large-on-ping", (413, ""), (200, HEALTHY))
 rule("D12", "open/too-large-on-metrics", "status", "413", "200")
+rule("D12", "open/too-large-on-metrics", "body", "", "# HELP .*")
 rule("D12", "open/too-large-on-metrics", "header:content-type", None, "text/plain; .*")
 INVALID = (400, error(400, "BadRequestException", "Invalid HTTP message\\."))
 answers("D13", "open/long-target open/large-headers", INVALID, (200, HEALTHY))
@@ -218,6 +219,48 @@ rule("D27", second, "lines", at_startup % "true", at_startup % "false")
 first = "open/scale-up-workers open/scale-workers open/left-colours"
 rule("D27", first, "lines", at_startup % "false", at_startup % "true")
 answers("D28", "open/workflows-register", (404, error(404, "WorkflowNotFoundException", ANY)), BAD)
+
+# --- metrics ---------------------------------------------------------------------------------
+
+own = "ts_batch_size|ts_[a-z]+_duration_seconds|ts_http_requests_total|ts_predictions_total|ts_queue_depth"
+rule("D41", "open/metrics* tokens/*-metrics", "sample", None, rf"(# (HELP|TYPE) )?({own})(_bucket|_sum|_count)?[ {{].*")
+gone = r'WorkerName="W-<worker>-(bare|over|lenient|configured)_1\.0"|WorkerName="W-<worker>-colours_2\.0"'
+gone += r'|model_name="colours",model_version="2\.0"|model_name="no_version",'
+rule("D42", "open/metrics*", "sample", rf".*({gone}).*", None)
+rule("D43", "open/metrics*", "sample", None, r'.*[nN]ame="(echo|tiny_classifier|mlp)".*')
+rule("D44", "pages/cors-*-measures", "body", "", "# HELP .*")
+rule("D44", "pages/cors-*-measures", "header:content-length", "0", "<length>")
+
+# --- explanations, envelopes, Open Inference Protocol ----------------------------------------
+
+ARRAY = r"\[.*\]"
+explained = "open/explain open/explain-* open/invocations-explain open/v?-explain"
+rule("D38", f"{explained} envelope-kserve/kserve-explain", "body", ARRAY + r"|\{.*\}", ARRAY + r"|\{.*\}")
+answers("D38", "open/explain-target open/explain-base-handler", FAILED, (200, ARRAY))
+answers("D09", "open/invocations-form-base64", FAILED, (200, LABELS))
+PREDICTIONS = r'\{\s*"predictions": \[.*'
+answers("D09", "open/v1-instances-without-envelope", FAILED, (200, PREDICTIONS))
+answers("D09", "envelope-json/json-octets envelope-json/json-bare-b64 envelope-json/json-multipart", FAILED, (200, PREDICTIONS))
+answers("D30", "envelope-body/body-whole-numbers", FAILED, (200, ARRAY))
+answers("D09", "envelope-body/body-object", FAILED, (200, ARRAY))
+answers("D09", "envelope-body/body-picture envelope-body/body-small-picture", FAILED, (200, LABELS))
+V2 = "open/unknown-v2 open/unknown-v2-health-* open/unknown-v2-models-colours open/unknown-v2-models-colours-ready"
+answers("D39", V2, NO_ROUTE, (200, r"\{\n.*\}\n"))
+answers("D39", "envelope-kservev2/oip-model envelope-kservev2/oip-model-ready", NO_ROUTE, (200, r"\{\n.*\}\n"))
+answers("D39", "open/unknown-v2-models-colours-versions-1.0-infer", NO_ROUTE, BAD)
+answers("D39", "open/v2-infer-version", NO_ROUTE, (200, LABELS))
+answers("D39", "envelope-kservev2/oip-versions", (501, ANY), BAD)
+name = r'  "name": "%s",\n  "version": "%s",'
+root = name % ("Torchfront", r"[\d.]+") + r'\n  "extensions": \[\n    "binary_tensor_data"\n  \],'
+rule("D39", "envelope-kservev2/oip-root*", "lines", name % ("Torchserve", "0.12.0"), root)
+told = r'  "message": "Model not found: nothing"'
+rule("D39", "open/v2-infer-no-such-model envelope-kservev2/v2-no-model", "lines", told, rf'{told},\n  "error": .*')
+INFERRED = r'\{"id":".*","model_name":"(echo|mlp|colours)","model_version":"1.0","outputs":\[.*\]\}'
+tensors = "v2-echo-whole v2-echo-float v2-blank-id v2-mlp v2-predictions v2-classify-batch"
+answers("D40", " ".join(f"envelope-kservev2/{name}" for name in tensors.split()), FAILED, (200, INFERRED))
+rule("D40", "envelope-kservev2/v2-classify*", "body", r'\{\n  "id": .*"outputs": .*', INFERRED)
+mismatch = error(503, "InternalServerException", "number of batch response mismatched")
+rule("D05", "envelope-kservev2/v2-octets", "body", mismatch, BAD[1])
 
 
 def faults():

@@ -67,13 +67,13 @@ RUNS = [
         + "cors_allowed_origin=https://page.example\n"
         + "cors_allowed_methods=GET, POST, PUT, OPTIONS\n"
         + "cors_allowed_headers=X-Custom-Header\n",
-        [*pages.cases(), *measuring.in_the_log()],
+        list(pages.cases()),
     ),
     Run(
         "shared",
         models("colours"),
-        OPEN + "enable_model_api=true\n",
-        list(shared.cases()),
+        OPEN + "enable_model_api=true\nmetrics_mode=log\n",
+        [*shared.cases(), *measuring.in_the_log()],
         one_address=True,
     ),
     *(

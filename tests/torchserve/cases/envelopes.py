@@ -96,6 +96,8 @@ def kservev2_envelope():
     small = tensor([1.0, 0.5, 0.25, 0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.125], [3, 2, 2])
     picture = tensor([base64_of(image("flower_rgb.png"))], [1], "BYTES", "picture")
     colours = "/v2/models/colours/infer"
+    batch = {**small, "shape": [1, 3, 2, 2]}
+    yield inference("v2-classify-batch", "POST", colours, {"id": "b", "inputs": [batch]})
     yield inference("v2-classify", "POST", colours, {"id": "c", "inputs": [small]})
     yield inference("v2-classify-without-id", "POST", colours, {"inputs": [small]})
     yield inference("v2-classify-picture", "POST", colours, {"id": "p", "inputs": [picture]})
