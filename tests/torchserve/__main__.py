@@ -22,8 +22,6 @@ import runs  # noqa: E402
 import servers  # noqa: E402
 
 
-
-
 def arguments(argv):
     parser = argparse.ArgumentParser(prog="tests/torchserve", description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["check", "compare", "record"])

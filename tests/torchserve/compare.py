@@ -121,7 +121,9 @@ def changed_lines(theirs, ours):
     removed, added = [], []
     blocks = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
     for kind, start, end, other_start, other_end in blocks:
-        if kind != "equal" and not same_text("\n".join(one[start:end]), "\n".join(other[other_start:other_end])):
+        if kind != "equal" and not same_text(
+            "\n".join(one[start:end]), "\n".join(other[other_start:other_end])
+        ):
             removed += one[start:end]
             added += other[other_start:other_end]
     return "\n".join(removed), "\n".join(added)
@@ -131,7 +133,12 @@ def tell(name, field, theirs, ours, rule):
     print(f"\n{name}: {field}" + (f"   ({rule})" if rule else ""))
     if field == "body" and "\n" in f"{theirs}{ours}".strip():
         lines = difflib.unified_diff(
-            str(theirs).splitlines(), str(ours).splitlines(), "TorchServe", "Torchfront", lineterm="", n=1
+            str(theirs).splitlines(),
+            str(ours).splitlines(),
+            "TorchServe",
+            "Torchfront",
+            lineterm="",
+            n=1,
         )
         for number, line in enumerate(lines):
             if number == 40:

@@ -18,7 +18,14 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "models"))
 import mar  # noqa: E402
 
-LABELS = {"0": "red", "1": "green", "2": ["n0002", "blue"], "3": "cyan", "4": "magenta", "5": "yellow"}
+LABELS = {
+    "0": "red",
+    "1": "green",
+    "2": ["n0002", "blue"],
+    "3": "cyan",
+    "4": "magenta",
+    "5": "yellow",
+}
 
 
 class Colours(nn.Module):

@@ -154,7 +154,7 @@ def normal_metrics(text):
     for line in text.splitlines():
         if not line.startswith("#"):
             line = re.sub(r'(?i)(hostname=")[^"]*"', r'\1<host>"', line)
-            line = re.sub(r'W-\d+-', "W-<worker>-", line)
+            line = re.sub(r"W-\d+-", "W-<worker>-", line)
             line = re.sub(r" -?[0-9.E+-]+$| (NaN|[+-]Inf)$", " <value>", line)
         lines.add(line)
     return "\n".join(sorted(lines)) + ("\n" if lines else "")

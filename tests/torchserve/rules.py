@@ -61,7 +61,13 @@ CACHING = {
 
 rule("D01", "*", "header:date", None, "<date>")
 rule("D01", "*", "header:x-content-type-options", None, "nosniff")
-rule("D01", "*", "header:cache-control", CACHING["cache-control"], "no-cache, no-store, must-revalidate, private")
+rule(
+    "D01",
+    "*",
+    "header:cache-control",
+    CACHING["cache-control"],
+    "no-cache, no-store, must-revalidate, private",
+)
 rule("D01", "*", "header:connection", "keep-alive", None)
 for name, value in CACHING.items():
     rule("D01", "*preflight*", f"header:{name}", value, None)
@@ -78,7 +84,9 @@ answers("D05", "open/* envelope-*/*", FAILED, BAD)
 rule("D05", "open/form-broken-escape", "status", "500", "400")
 rule("D05", "open/form-broken-escape", "body", error(500, "ErrorDataDecoderException", ANY), BAD[1])
 converted = "china_grey.jpg china_grey.png flower.gif flower_cmyk.jpg flower_palette.png flower_rgba_opaque.png"
-answers("D06", " ".join(f"open/picture-{name}" for name in converted.split()), FAILED, (200, LABELS))
+answers(
+    "D06", " ".join(f"open/picture-{name}" for name in converted.split()), FAILED, (200, LABELS)
+)
 answers("D07", "open/classifier-of-three open/json-one-channel", FAILED, (200, LABELS))
 answers("D08", "open/base-handler-list open/base-handler-object", FAILED, (200, r"\[.*\]"))
 understood = "json-in-capitals json-without-type json-as-octets json-with-byte-order-mark multipart-field multipart-text form-base64"
@@ -108,13 +116,24 @@ rule("D12", "open/too-large-on-metrics", "header:content-type", None, "text/plai
 INVALID = (400, error(400, "BadRequestException", "Invalid HTTP message\\."))
 answers("D13", "open/long-target open/large-headers", INVALID, (200, HEALTHY))
 answers("D13", "open/absolute-target", NO_ROUTE, (200, HEALTHY))
-answers("D13", "open/asterisk-target", (500, error(500, "ArrayIndexOutOfBoundsException", ANY)), NO_ROUTE)
+answers(
+    "D13",
+    "open/asterisk-target",
+    (500, error(500, "ArrayIndexOutOfBoundsException", ANY)),
+    NO_ROUTE,
+)
 unescaped = (403, error(403, "IllegalArgumentException", ANY))
 answers("D13", "open/broken-escape open/escape-cut-off", unescaped, NO_ROUTE)
 answers("D13", "open/expect-other", (417, ""), (200, LABELS))
 rule("D13", "open/expect-other", "header:content-length", "0", "<length>")
 rule("D13", "open/expect-other", "header:x-request-id", None, "<uuid>")
-rule("D13", "open/expect-other", "header:cache-control", None, "no-cache, no-store, must-revalidate, private")
+rule(
+    "D13",
+    "open/expect-other",
+    "header:cache-control",
+    None,
+    "no-cache, no-store, must-revalidate, private",
+)
 rule("D13", "open/expect-other", "header:pragma", None, "no-cache")
 rule("D13", "open/expect-other", "header:expires", None, CACHING["expires"])
 STRICT = "no-host two-hosts length-negative length-and-chunked bytes-in-path"
@@ -144,22 +163,45 @@ answers("D18", "tokens/token-in-query", NO_RENEWAL, (200, r'\{\n  "models": \[.*
 rule("D19", "pages/*", "header:access-control-allow-headers", "X-Custom-Header", None)
 rule("D19", "pages/*", "header:access-control-allow-methods", "GET, POST, PUT, OPTIONS", None)
 rule("D19", "pages/*", "header:access-control-allow-origin", "https://page.example", None)
-rule("D19", "pages/*", "header:vary", None, "Origin(, Access-Control-Request-Method, Access-Control-Request-Headers)?")
+rule(
+    "D19",
+    "pages/*",
+    "header:vary",
+    None,
+    "Origin(, Access-Control-Request-Method, Access-Control-Request-Headers)?",
+)
 PREFLIGHT = "pages/cors-preflight pages/cors-preflight-unknown-model"
 rule("D19", PREFLIGHT, "status", "200|404", "204")
-rule("D19", PREFLIGHT, "header:access-control-allow-headers", "X-Custom-Header", "Content-Type, X-Custom-Header")
+rule(
+    "D19",
+    PREFLIGHT,
+    "header:access-control-allow-headers",
+    "X-Custom-Header",
+    "Content-Type, X-Custom-Header",
+)
 rule("D19", PREFLIGHT, "header:access-control-max-age", None, "600")
 rule("D19", PREFLIGHT, "header:content-length", "<length>", None)
 rule("D19", PREFLIGHT, "header:content-type", "application/json", None)
 rule("D19", PREFLIGHT, "body", ANY, "")
 rule("D19", "pages/cors-preflight-other", "status", "200", "403")
-rule("D19", "pages/cors-preflight-other", "body", r"\{\n  \"openapi.*", r'.*"CorsDeniedException".*')
+rule(
+    "D19", "pages/cors-preflight-other", "body", r"\{\n  \"openapi.*", r'.*"CorsDeniedException".*'
+)
 FOREIGN = (403, r'\{"code":403,"type":"CorsDeniedException".*')
-answers("D20", "open/origin-writes-management", (404, error(404, "ModelNotFoundException", ANY)), FOREIGN)
+answers(
+    "D20",
+    "open/origin-writes-management",
+    (404, error(404, "ModelNotFoundException", ANY)),
+    FOREIGN,
+)
 
 # --- management ------------------------------------------------------------------------------
 
-for text in ("Model name is not defined.", "Runtime is not defined or invalid.", "Failed to parse signature.json."):
+for text in (
+    "Model name is not defined.",
+    "Runtime is not defined or invalid.",
+    "Failed to parse signature.json.",
+):
     theirs = error(400, "InvalidModelException", re.escape(text))
     ours = error(400, "InvalidModelException", ANY)
     rule("D21", "open/register-*", "body", theirs, ours)
@@ -176,16 +218,25 @@ NOT_STARTED = (500, error(500, "InternalServerException", "Failed to start worke
 UNREGISTERED = (200, r'\{\n  "status": "Model \\"\w+\\" unregistered"\n\}\n')
 NO_MODEL = (404, error(404, "ModelNotFoundException", "Model not found: .*"))
 DESCRIBED = (200, r'\[\n  \{\n    "modelName": .*')
-answers("D22", "open/register-without-handler open/register-bad-yaml open/register-eager", REGISTERED, INVALID_MODEL)
+answers(
+    "D22",
+    "open/register-without-handler open/register-bad-yaml open/register-eager",
+    REGISTERED,
+    INVALID_MODEL,
+)
 NO_HANDLER = (400, error(400, "HandlerNotSupportedException", ANY))
 answers("D22", "open/register-python-handler", REGISTERED, NO_HANDLER)
-answers("D22", "open/register-bad-weights open/register-missing-weights", NOT_STARTED, INVALID_MODEL)
+answers(
+    "D22", "open/register-bad-weights open/register-missing-weights", NOT_STARTED, INVALID_MODEL
+)
 answers("D22", "open/register-unknown-handler", NOT_STARTED, NO_HANDLER)
 CONFLICT = (409, error(409, "ConflictStatusException", ANY))
 answers("D22", "open/register-bad-weights-later", CONFLICT, INVALID_MODEL)
 answers("D22", "open/scale-bad-weights", NOT_STARTED, NO_MODEL)
 refused = "without-handler bad-yaml python-handler eager bad-weights"
-answers("D22", " ".join(f"open/unregister-{name}" for name in refused.split()), UNREGISTERED, NO_MODEL)
+answers(
+    "D22", " ".join(f"open/unregister-{name}" for name in refused.split()), UNREGISTERED, NO_MODEL
+)
 answers("D22", "open/bad-weights-model open/register-bad-yaml-model", DESCRIBED, NO_MODEL)
 
 STARTED = r'\{\n  "status": "Model \\".*registered with 1 initial workers"\n\}\n'
@@ -196,7 +247,9 @@ ONE = rf'    "minWorkers": 1,\n    "maxWorkers": 2,\n{WORKER}'
 NONE = r'    "minWorkers": 0,\n    "maxWorkers": 0,\n    "workers": \[\],'
 rule("D23", "open/bare-workers open/yaml-workers-model", "lines", ONE, NONE)
 delayed = r'    "maxBatchDelay": %s,\n    "workers"'
-theirs, ours = (text.replace('    "workers"', delayed % delay) for text, delay in [(ONE, -10000), (NONE, 50)])
+theirs, ours = (
+    text.replace('    "workers"', delayed % delay) for text, delay in [(ONE, -10000), (NONE, 50)]
+)
 rule("D23", "open/register-json-lenient-model", "lines", theirs, ours)
 over = r'    "maxWorkers": %s,\n    "responseTimeout": %s,\n    "startupTimeout": %s,'
 rule("D23", "open/register-over-yaml-model", "lines", over % (2, 30, 60), over % (1, 11, 13))
@@ -205,11 +258,25 @@ rule("D24", "open/register-json-model", "lines", delay % -10000, delay % 100)
 numbers = r'    "batchSize": %s,\n    "maxBatchDelay": %s,\n    "responseTimeout": %s,'
 rule("D24", "open/register-negative-model", "lines", numbers % (0, -5, 0), numbers % (1, 100, 60))
 negative = error(500, "IndexOutOfBoundsException", "Index -1 out of bounds for length 0")
-rule("D24", "open/scale-negative", "body", negative, error(500, "IndexOutOfBoundsException", "min_worker is -1; .*"))
+rule(
+    "D24",
+    "open/scale-negative",
+    "body",
+    negative,
+    error(500, "IndexOutOfBoundsException", "min_worker is -1; .*"),
+)
 answers("D26", "open/register-blank-in-name", REGISTERED, BAD)
 answers("D26", "open/blank-in-name-model", DESCRIBED, NO_MODEL)
-answers("D26", "open/unregister-blank-in-name", (200, r'.*\\"two words\\" unregistered.*'), NO_MODEL)
-rule("D28", "open/workflows-register-no-url", "body", error(400, "BadRequestException", "Parameter url is required\\."), BAD[1])
+answers(
+    "D26", "open/unregister-blank-in-name", (200, r'.*\\"two words\\" unregistered.*'), NO_MODEL
+)
+rule(
+    "D28",
+    "open/workflows-register-no-url",
+    "body",
+    error(400, "BadRequestException", "Parameter url is required\\."),
+    BAD[1],
+)
 answers("D34", "shared/shared-metrics", (200, ""), NO_ROUTE)
 rule("D34", "shared/shared-metrics", "header:content-type", "text/plain; .*", "application/json")
 rule("D34", "shared/shared-metrics", "header:content-length", "0", "<length>")
@@ -223,7 +290,13 @@ answers("D28", "open/workflows-register", (404, error(404, "WorkflowNotFoundExce
 # --- metrics ---------------------------------------------------------------------------------
 
 own = "ts_batch_size|ts_[a-z]+_duration_seconds|ts_http_requests_total|ts_predictions_total|ts_queue_depth"
-rule("D41", "open/metrics* tokens/*-metrics", "sample", None, rf"(# (HELP|TYPE) )?({own})(_bucket|_sum|_count)?[ {{].*")
+rule(
+    "D41",
+    "open/metrics* tokens/*-metrics",
+    "sample",
+    None,
+    rf"(# (HELP|TYPE) )?({own})(_bucket|_sum|_count)?[ {{].*",
+)
 gone = r'WorkerName="W-<worker>-(bare|over|lenient|configured)_1\.0"|WorkerName="W-<worker>-colours_2\.0"'
 gone += r'|model_name="colours",model_version="2\.0"|model_name="no_version",'
 rule("D42", "open/metrics*", "sample", rf".*({gone}).*", None)
@@ -235,18 +308,34 @@ rule("D44", "pages/cors-*-measures", "header:content-length", "0", "<length>")
 
 ARRAY = r"\[.*\]"
 explained = "open/explain open/explain-* open/invocations-explain open/v?-explain"
-rule("D38", f"{explained} envelope-kserve/kserve-explain", "body", ARRAY + r"|\{.*\}", ARRAY + r"|\{.*\}")
+rule(
+    "D38",
+    f"{explained} envelope-kserve/kserve-explain",
+    "body",
+    ARRAY + r"|\{.*\}",
+    ARRAY + r"|\{.*\}",
+)
 answers("D38", "open/explain-target open/explain-base-handler", FAILED, (200, ARRAY))
 answers("D09", "open/invocations-form-base64", FAILED, (200, LABELS))
 PREDICTIONS = r'\{\s*"predictions": \[.*'
 answers("D09", "open/v1-instances-without-envelope", FAILED, (200, PREDICTIONS))
-answers("D09", "envelope-json/json-octets envelope-json/json-bare-b64 envelope-json/json-multipart", FAILED, (200, PREDICTIONS))
+answers(
+    "D09",
+    "envelope-json/json-octets envelope-json/json-bare-b64 envelope-json/json-multipart",
+    FAILED,
+    (200, PREDICTIONS),
+)
 answers("D30", "envelope-body/body-whole-numbers", FAILED, (200, ARRAY))
 answers("D09", "envelope-body/body-object", FAILED, (200, ARRAY))
 answers("D09", "envelope-body/body-picture envelope-body/body-small-picture", FAILED, (200, LABELS))
 V2 = "open/unknown-v2 open/unknown-v2-health-* open/unknown-v2-models-colours open/unknown-v2-models-colours-ready"
 answers("D39", V2, NO_ROUTE, (200, r"\{\n.*\}\n"))
-answers("D39", "envelope-kservev2/oip-model envelope-kservev2/oip-model-ready", NO_ROUTE, (200, r"\{\n.*\}\n"))
+answers(
+    "D39",
+    "envelope-kservev2/oip-model envelope-kservev2/oip-model-ready",
+    NO_ROUTE,
+    (200, r"\{\n.*\}\n"),
+)
 answers("D39", "open/unknown-v2-models-colours-versions-1.0-infer", NO_ROUTE, BAD)
 answers("D39", "open/v2-infer-version", NO_ROUTE, (200, LABELS))
 answers("D39", "envelope-kservev2/oip-versions", (501, ANY), BAD)
@@ -254,10 +343,21 @@ name = r'  "name": "%s",\n  "version": "%s",'
 root = name % ("Torchfront", r"[\d.]+") + r'\n  "extensions": \[\n    "binary_tensor_data"\n  \],'
 rule("D39", "envelope-kservev2/oip-root*", "lines", name % ("Torchserve", "0.12.0"), root)
 told = r'  "message": "Model not found: nothing"'
-rule("D39", "open/v2-infer-no-such-model envelope-kservev2/v2-no-model", "lines", told, rf'{told},\n  "error": .*')
+rule(
+    "D39",
+    "open/v2-infer-no-such-model envelope-kservev2/v2-no-model",
+    "lines",
+    told,
+    rf'{told},\n  "error": .*',
+)
 INFERRED = r'\{"id":".*","model_name":"(echo|mlp|colours)","model_version":"1.0","outputs":\[.*\]\}'
 tensors = "v2-echo-whole v2-echo-float v2-blank-id v2-mlp v2-predictions v2-classify-batch"
-answers("D40", " ".join(f"envelope-kservev2/{name}" for name in tensors.split()), FAILED, (200, INFERRED))
+answers(
+    "D40",
+    " ".join(f"envelope-kservev2/{name}" for name in tensors.split()),
+    FAILED,
+    (200, INFERRED),
+)
 rule("D40", "envelope-kservev2/v2-classify*", "body", r'\{\n  "id": .*"outputs": .*', INFERRED)
 mismatch = error(503, "InternalServerException", "number of batch response mismatched")
 rule("D05", "envelope-kservev2/v2-octets", "body", mismatch, BAD[1])
@@ -266,4 +366,6 @@ rule("D05", "envelope-kservev2/v2-octets", "body", mismatch, BAD[1])
 def faults():
     """Rules that point to no line of the README."""
     lines = set(re.findall(r"^\| (D\d+) \|", README.read_text(), re.MULTILINE))
-    return [f"rule {rule} points to no line of the README" for rule in RULES if rule.line not in lines]
+    return [
+        f"rule {rule} points to no line of the README" for rule in RULES if rule.line not in lines
+    ]

@@ -3,7 +3,18 @@
 import json
 from dataclasses import dataclass, field
 
-from cases import Case, envelopes, guarded, managing, measuring, pages, predictions, routes, shared, wire
+from cases import (
+    Case,
+    envelopes,
+    guarded,
+    managing,
+    measuring,
+    pages,
+    predictions,
+    routes,
+    shared,
+    wire,
+)
 
 # One worker a model, whatever the machine: the settings that a run of TorchServe would write.
 ONE_WORKER = {"minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "maxBatchDelay": 100}

@@ -65,9 +65,16 @@ class Server:
         places = {"TMPDIR": temporary, "TEMP": temporary, "TMP": temporary}
         with open(self.log, "wb") as output:
             self.process = subprocess.Popen(
-                [str(word) for word in [program, *rest, "--foreground", "--ncs", "--ts-config", file]],
+                [
+                    str(word)
+                    for word in [program, *rest, "--foreground", "--ncs", "--ts-config", file]
+                ],
                 cwd=folder,
-                env={**os.environ, **environment, **{key: str(path) for key, path in places.items()}},
+                env={
+                    **os.environ,
+                    **environment,
+                    **{key: str(path) for key, path in places.items()},
+                },
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -51,7 +51,11 @@ def broken(store, weights):
     archive("python3", manifest("python3", runtime="python3"))
     archive("missing_weights", manifest("missing_weights", serializedFile="other.pt"))
     yaml = "batchSize: [\nminWorkers: }"
-    archive("bad_yaml", manifest("bad_yaml", configFile="model-config.yaml"), **{"model-config__yaml": yaml})
+    archive(
+        "bad_yaml",
+        manifest("bad_yaml", configFile="model-config.yaml"),
+        **{"model-config__yaml": yaml},
+    )
     (store / "not_a_zip.mar").write_bytes(b"this is no archive\n" * 20)
     (store / "empty.mar").write_bytes(b"")
 

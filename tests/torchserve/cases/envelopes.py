@@ -42,7 +42,9 @@ def body_envelope():
     yield inference("body-object", "POST", MLP, {"data": ROW})
     yield inference("body-octets", "POST", MLP, b"\0" * 16, OCTETS)
     yield inference("body-nothing", "POST", MLP)
-    yield inference("body-multipart", "POST", MLP, multipart(("data", str(ROW), JSON, "x")), MULTIPART)
+    yield inference(
+        "body-multipart", "POST", MLP, multipart(("data", str(ROW), JSON, "x")), MULTIPART
+    )
     yield inference("body-echo-whole", "POST", "/predictions/echo", [1, 2, 3])
     yield inference("body-echo-float", "POST", "/predictions/echo", [1.5, -0.0, 1e-7, 123456789.0])
     yield inference("body-echo-true", "POST", "/predictions/echo", [True, False])
@@ -60,7 +62,9 @@ def kserve_envelope():
     yield inference("kserve-predictions", "POST", MLP, {"instances": [ROW]})
     yield inference("kserve-octets", "POST", MLP, '{"instances": [[1.0, 2, 3, 4]]}', OCTETS)
     yield inference("kserve-no-instances", "POST", MLP, {})
-    yield inference("kserve-picture", "POST", "/v1/models/colours:predict", {"instances": [{"data": picture}]})
+    yield inference(
+        "kserve-picture", "POST", "/v1/models/colours:predict", {"instances": [{"data": picture}]}
+    )
     small = {"instances": [{"data": SMALL}]}
     yield inference("kserve-small", "POST", "/v1/models/colours:predict", small)
     yield inference("kserve-explain", "POST", "/v1/models/colours:explain", small)
@@ -74,7 +78,12 @@ def tensor(data, shape, datatype="FP32", name="input-0"):
 
 
 def kservev2_envelope():
-    for id, path in [("root", ""), ("live", "/health/live"), ("ready", "/health/ready"), ("health", "/health")]:
+    for id, path in [
+        ("root", ""),
+        ("live", "/health/live"),
+        ("ready", "/health/ready"),
+        ("health", "/health"),
+    ]:
         yield inference(f"oip-{id}", "GET", f"/v2{path}")
     yield inference("oip-root-post", "POST", "/v2")
     yield inference("oip-versions", "POST", "/v2/models/echo/versions/1.0/infer", {})
@@ -85,14 +94,19 @@ def kservev2_envelope():
     yield inference("v2-echo-whole", "POST", infer, one)
     without_id = {"inputs": [tensor([1.5, 2.5, 3.5, 4.5], [2, 2])]}
     yield inference("v2-echo-float", "POST", infer, without_id)
-    two = {"id": "x", "inputs": [tensor([1, 2], [2], "INT64", "a"), tensor([3, 4], [2], "INT64", "b")]}
+    two = {
+        "id": "x",
+        "inputs": [tensor([1, 2], [2], "INT64", "a"), tensor([3, 4], [2], "INT64", "b")],
+    }
     yield inference("v2-two-inputs", "POST", infer, two)
     yield inference("v2-blank-id", "POST", infer, {"id": " ", **without_id})
     yield inference("v2-wrong-shape", "POST", infer, {"id": "x", "inputs": [tensor([1, 2], [3])]})
     yield inference("v2-no-inputs", "POST", infer, {"id": "x"})
     yield inference("v2-broken", "POST", infer, "{", JSON)
     yield inference("v2-octets", "POST", infer, '{"id":"y","inputs":[]}', OCTETS)
-    yield inference("v2-mlp", "POST", "/v2/models/mlp/infer", {"id": "m", "inputs": [tensor(ROW, [4])]})
+    yield inference(
+        "v2-mlp", "POST", "/v2/models/mlp/infer", {"id": "m", "inputs": [tensor(ROW, [4])]}
+    )
     small = tensor([1.0, 0.5, 0.25, 0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.125], [3, 2, 2])
     picture = tensor([base64_of(image("flower_rgb.png"))], [1], "BYTES", "picture")
     colours = "/v2/models/colours/infer"
@@ -103,6 +117,8 @@ def kservev2_envelope():
     yield inference("v2-classify-picture", "POST", colours, {"id": "p", "inputs": [picture]})
     text = '{"id": "o", "inputs": [%s]}' % json.dumps(small)
     yield inference("v2-classify-octets", "POST", colours, text, OCTETS)
-    yield inference("v2-explain", "POST", "/v2/models/colours/explain", {"id": "e", "inputs": [small]})
+    yield inference(
+        "v2-explain", "POST", "/v2/models/colours/explain", {"id": "e", "inputs": [small]}
+    )
     yield inference("v2-predictions", "POST", "/predictions/echo", one)
     yield inference("v2-no-model", "POST", "/v2/models/nothing/infer", one)

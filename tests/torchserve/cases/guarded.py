@@ -10,7 +10,12 @@ COLOURS = "/predictions/colours"
 
 def keys():
     wrong = ("Authorization", "Bearer wrong")
-    for name, header in [("inference", INFERENCE), ("management", MANAGEMENT), ("api", API), ("wrong", wrong)]:
+    for name, header in [
+        ("inference", INFERENCE),
+        ("management", MANAGEMENT),
+        ("api", API),
+        ("wrong", wrong),
+    ]:
         yield inference(f"key-{name}-predicts", "POST", COLOURS, SMALL, headers=[header])
         yield management(f"key-{name}-lists", "GET", "/models", headers=[header])
         yield inference(f"key-{name}-pings", "GET", "/ping", headers=[header])
@@ -30,7 +35,9 @@ def keys():
         "trailing-word": "Bearer $INFERENCE_KEY x",
         "empty": "Bearer ",
     }.items():
-        yield inference(f"key-form-{name}", "POST", COLOURS, SMALL, headers=[("Authorization", value)])
+        yield inference(
+            f"key-form-{name}", "POST", COLOURS, SMALL, headers=[("Authorization", value)]
+        )
     both = [("Authorization", "Bearer wrong"), INFERENCE]
     yield inference("key-second-header", "POST", COLOURS, SMALL, headers=both)
     yield inference("key-in-query", "POST", f"{COLOURS}?token=$INFERENCE_KEY", SMALL)
@@ -50,7 +57,9 @@ def model_control():
     """`enable_model_api=false`."""
     key = [MANAGEMENT]
     yield management("control-register", "POST", "/models?url=mlp.mar", headers=key)
-    yield management("control-register-json", "POST", "/models", '{"url": "mlp.mar"}', JSON, headers=key)
+    yield management(
+        "control-register-json", "POST", "/models", '{"url": "mlp.mar"}', JSON, headers=key
+    )
     yield management("control-unregister", "DELETE", "/models/colours", headers=key)
     yield management("control-unregister-version", "DELETE", "/models/colours/1.0", headers=key)
     yield management("control-unregister-unknown", "DELETE", "/models/nothing", headers=key)
@@ -76,7 +85,13 @@ def renewing():
     yield management("token-in-path", "GET", "/models/token", headers=[MANAGEMENT])
     yield management("token-in-query", "GET", "/models?x=/token", headers=[MANAGEMENT])
     yield renew("token-inference", "?type=inference", API)
-    yield inference("token-old-key", "POST", COLOURS, SMALL, headers=[("Authorization", "Bearer $OLD_INFERENCE_KEY")])
+    yield inference(
+        "token-old-key",
+        "POST",
+        COLOURS,
+        SMALL,
+        headers=[("Authorization", "Bearer $OLD_INFERENCE_KEY")],
+    )
     yield inference("token-new-key", "POST", COLOURS, SMALL, headers=[INFERENCE])
     yield renew("token-management", "?type=management", API, "PUT")
     yield management("token-new-management-key", "GET", "/models", headers=[MANAGEMENT])

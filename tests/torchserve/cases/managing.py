@@ -134,10 +134,14 @@ def bare():
     yield management("register-settings-model", "GET", "/models/set")
     yield management("unregister-settings", "DELETE", "/models/set")
     timeouts = "batch_size=2&response_timeout=11&startup_timeout=13"
-    yield register("register-over-yaml", f"url=configured.mar&model_name=over&{timeouts}&initial_workers=1")
+    yield register(
+        "register-over-yaml", f"url=configured.mar&model_name=over&{timeouts}&initial_workers=1"
+    )
     yield management("register-over-yaml-model", "GET", "/models/over")
     yield management("unregister-over-yaml", "DELETE", "/models/over")
-    odd = "batch_size=x&max_batch_delay=&response_timeout=1.5&startup_timeout=-1&initial_workers=abc"
+    odd = (
+        "batch_size=x&max_batch_delay=&response_timeout=1.5&startup_timeout=-1&initial_workers=abc"
+    )
     yield register("register-odd", f"url=no_version.mar&model_name=odd&{odd}")
     yield management("register-odd-model", "GET", "/models/odd")
     yield management("unregister-odd", "DELETE", "/models/odd")
@@ -184,7 +188,9 @@ def from_urls():
 
 
 def lenient_json():
-    lenient = "{'url':'configured.mar','model_name':'lenient','initial_workers':'0','synchronous':'true'}"
+    lenient = (
+        "{'url':'configured.mar','model_name':'lenient','initial_workers':'0','synchronous':'true'}"
+    )
     yield management("register-json-lenient", "POST", "/models", lenient, JSON)
     yield management("register-json-lenient-model", "GET", "/models/lenient")
     yield management("unregister-json-lenient", "DELETE", "/models/lenient")
@@ -215,7 +221,9 @@ def versions_and_workers():
     yield management("scale-version", "PUT", "/models/colours/2.0?min_worker=0&synchronous=true")
     yield management("scale-version-workers", "GET", "/models/colours/2.0")
     yield inference("scaled-to-zero-predict", "POST", "/predictions/colours/2.0", numbers, JSON)
-    yield management("unregister-version", "DELETE", "/models/colours/2.0?synchronous=false&timeout=1")
+    yield management(
+        "unregister-version", "DELETE", "/models/colours/2.0?synchronous=false&timeout=1"
+    )
     yield management("unregister-version-again", "DELETE", "/models/colours/2.0")
     yield management("unregister-no-such-model", "DELETE", "/models/nothing")
     yield management("unregister-no-such-version", "DELETE", "/models/colours/1.3.1")
@@ -253,10 +261,14 @@ def failing_workers():
     yield register("register-bad-weights", "url=not_torchscript.mar&initial_workers=1")
     yield management("bad-weights-model", "GET", "/models/not_torchscript")
     yield register("register-bad-weights-later", "url=not_torchscript.mar&initial_workers=0")
-    yield management("scale-bad-weights", "PUT", "/models/not_torchscript?min_worker=1&synchronous=true")
+    yield management(
+        "scale-bad-weights", "PUT", "/models/not_torchscript?min_worker=1&synchronous=true"
+    )
     yield management("unregister-bad-weights", "DELETE", "/models/not_torchscript")
     yield register("register-missing-weights", "url=missing_weights.mar&initial_workers=1")
-    yield register("register-unknown-handler", "url=no_version.mar&handler=nothing_like_it&initial_workers=1")
+    yield register(
+        "register-unknown-handler", "url=no_version.mar&handler=nothing_like_it&initial_workers=1"
+    )
     yield register("register-python-handler", "url=python_handler.mar&initial_workers=0")
     yield management("unregister-python-handler", "DELETE", "/models/python_handler")
     yield register("register-eager", "url=eager.mar&initial_workers=0")

@@ -16,7 +16,9 @@ def cases():
         yield metrics(f"cors-{name}-measures", "GET", "/metrics", headers=origin)
     yield inference("cors-preflight", "OPTIONS", COLOURS, headers=[PAGE, POST])
     yield inference("cors-preflight-other", "OPTIONS", COLOURS, headers=[OTHER, POST])
-    yield inference("cors-preflight-unknown-model", "OPTIONS", "/predictions/nothing", headers=[PAGE, POST])
+    yield inference(
+        "cors-preflight-unknown-model", "OPTIONS", "/predictions/nothing", headers=[PAGE, POST]
+    )
     yield inference("cors-options-plain", "OPTIONS", COLOURS)
     yield management("cors-preflight-management", "OPTIONS", "/models", headers=[PAGE, POST])
     yield management("control-off-register", "POST", "/models?url=mlp.mar")

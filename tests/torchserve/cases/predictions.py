@@ -33,7 +33,9 @@ def routes():
     yield inference("predict-no-name-slash", "POST", "/predictions/", SMALL)
     yield inference("predict-double-slash", "POST", "//predictions/colours", SMALL)
     yield inference("predict-route-in-capitals", "POST", "/Predictions/colours", SMALL)
-    yield inference("predict-describe-header", "POST", COLOURS, SMALL, headers=[("describe", "True")])
+    yield inference(
+        "predict-describe-header", "POST", COLOURS, SMALL, headers=[("describe", "True")]
+    )
     yield inference("predict-explain-header", "POST", COLOURS, SMALL, headers=[("explain", "True")])
 
 
@@ -59,7 +61,9 @@ def pictures():
 def bodies():
     png = image(RED)
     numbers = "[[[1, 0]], [[0, 0.5]], [[0.25, 0.5]]]"
-    yield inference("json-with-charset", "POST", COLOURS, numbers, "application/json; charset=utf-8")
+    yield inference(
+        "json-with-charset", "POST", COLOURS, numbers, "application/json; charset=utf-8"
+    )
     yield inference("json-in-capitals", "POST", COLOURS, numbers, "Application/JSON")
     yield inference("json-whole-numbers", "POST", COLOURS, "[[[1]],[[2]],[[4]]]", JSON)
     yield inference("json-without-type", "POST", COLOURS, numbers)
@@ -83,8 +87,12 @@ def bodies():
     part = ("data", png, "image/png", "flower.png")
     yield inference("multipart-data", "POST", COLOURS, multipart(part), MULTIPART)
     yield inference("multipart-body", "POST", COLOURS, multipart(("body", *part[1:])), MULTIPART)
-    yield inference("multipart-octets", "POST", COLOURS, multipart(("data", png, OCTETS, "x")), MULTIPART)
-    yield inference("multipart-other-name", "POST", COLOURS, multipart(("image", *part[1:])), MULTIPART)
+    yield inference(
+        "multipart-octets", "POST", COLOURS, multipart(("data", png, OCTETS, "x")), MULTIPART
+    )
+    yield inference(
+        "multipart-other-name", "POST", COLOURS, multipart(("image", *part[1:])), MULTIPART
+    )
     first = ("data", "no picture", OCTETS, "x")
     yield inference("multipart-last-wins", "POST", COLOURS, multipart(first, part), MULTIPART)
     yield inference("multipart-last-is-bad", "POST", COLOURS, multipart(part, first), MULTIPART)
@@ -92,14 +100,20 @@ def bodies():
     yield inference("multipart-data-before-body", "POST", COLOURS, data_and_body, MULTIPART)
     empty_data = multipart(("data", "", OCTETS, "x"), ("body", *part[1:]))
     yield inference("multipart-empty-data", "POST", COLOURS, empty_data, MULTIPART)
-    yield inference("multipart-json", "POST", COLOURS, multipart(("data", numbers, JSON, "x")), MULTIPART)
-    yield inference("multipart-field", "POST", COLOURS, multipart(("data", numbers, None, None)), MULTIPART)
+    yield inference(
+        "multipart-json", "POST", COLOURS, multipart(("data", numbers, JSON, "x")), MULTIPART
+    )
+    yield inference(
+        "multipart-field", "POST", COLOURS, multipart(("data", numbers, None, None)), MULTIPART
+    )
     text = multipart(("data", base64_of(png), "text/plain", None))
     yield inference("multipart-text", "POST", COLOURS, text, MULTIPART)
     yield inference("multipart-no-parts", "POST", COLOURS, multipart(), MULTIPART)
     yield inference("multipart-empty", "POST", COLOURS, "", MULTIPART)
     yield inference("multipart-cut-off", "POST", COLOURS, multipart(part)[:400], MULTIPART)
-    yield inference("multipart-no-boundary", "POST", COLOURS, multipart(part), "multipart/form-data")
+    yield inference(
+        "multipart-no-boundary", "POST", COLOURS, multipart(part), "multipart/form-data"
+    )
 
     yield inference("form-data", "POST", COLOURS, "data=x", FORM)
     yield inference("form-bare-word", "POST", COLOURS, "foo", FORM)
@@ -111,7 +125,9 @@ def bodies():
 
 def other_handlers():
     yield inference("base-handler-list", "POST", "/predictions/mlp", [0.1, -0.2, 0.3, 0.4])
-    yield inference("base-handler-object", "POST", "/predictions/mlp", {"data": [0.1, -0.2, 0.3, 0.4]})
+    yield inference(
+        "base-handler-object", "POST", "/predictions/mlp", {"data": [0.1, -0.2, 0.3, 0.4]}
+    )
     yield inference("base-handler-octets", "POST", "/predictions/mlp", b"\0" * 16, OCTETS)
     yield inference("base-handler-nothing", "POST", "/predictions/mlp")
     yield inference("classifier-of-three", "POST", "/predictions/tiny_classifier", SMALL)

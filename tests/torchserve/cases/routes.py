@@ -55,8 +55,12 @@ def explanations():
     yield inference("explain-no-name", "POST", "/explanations/", SMALL)
     part = [("data", "[[[1.0]],[[0.5]],[[0.25]]]", "application/json", "x")]
     target = [*part, ("target", "2", None, None)]
-    yield inference("explain-multipart", "POST", "/explanations/colours", multipart(*part), MULTIPART)
-    yield inference("explain-target", "POST", "/explanations/colours", multipart(*target), MULTIPART)
+    yield inference(
+        "explain-multipart", "POST", "/explanations/colours", multipart(*part), MULTIPART
+    )
+    yield inference(
+        "explain-target", "POST", "/explanations/colours", multipart(*target), MULTIPART
+    )
     yield inference("explain-bad", "POST", "/explanations/colours", "x", OCTETS)
     yield inference("explain-base-handler", "POST", "/explanations/mlp", [1, 2, 3, 4])
 
@@ -68,7 +72,9 @@ def invocations():
     yield inference("invocations-empty-name", "POST", "/invocations?model_name=", SMALL)
     yield inference("invocations-no-such-model", "POST", "/invocations?model_name=nothing", SMALL)
     numbers = "[[[1.0]],[[0.5]],[[0.25]]]"
-    parts = multipart(("model_name", "colours", None, None), ("data", numbers, "application/json", "x"))
+    parts = multipart(
+        ("model_name", "colours", None, None), ("data", numbers, "application/json", "x")
+    )
     yield inference("invocations-multipart", "POST", "/invocations", parts, MULTIPART)
     yield inference("invocations-form", "POST", "/invocations", "model_name=colours&data=x", FORM)
     picture = base64_of(image("flower_rgb.png")).replace("+", "%2B")
@@ -106,7 +112,12 @@ def kserve():
     yield inference("v1-explain", "POST", "/v1/models/colours:explain", SMALL)
     yield inference("v1-explain-no-such-model", "POST", "/v1/models/nothing:explain", SMALL)
     yield inference("v1-other-verb", "POST", "/v1/models/colours:classify", SMALL)
-    yield inference("v1-instances-without-envelope", "POST", "/v1/models/colours:predict", {"instances": [SMALL]})
+    yield inference(
+        "v1-instances-without-envelope",
+        "POST",
+        "/v1/models/colours:predict",
+        {"instances": [SMALL]},
+    )
     yield inference("v2-infer", "POST", "/v2/models/colours/infer", SMALL)
     yield inference("v2-infer-no-such-model", "POST", "/v2/models/nothing/infer", SMALL)
     yield inference("v2-explain", "POST", "/v2/models/colours/explain", SMALL)
