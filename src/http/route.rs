@@ -87,7 +87,7 @@ impl InferenceRoute {
         let decoded = decode_path(path);
         let mut segments = segments(&decoded);
         let first = segments.next();
-        let mut named = || segments.next().map(str::to_owned);
+        let mut named = || segments.next().filter(|segment| !segment.is_empty()).map(str::to_owned);
         match first {
             None => InferenceRoute::Root,
             Some("api-description") if named().is_none() => InferenceRoute::ApiDescription,
@@ -115,6 +115,7 @@ impl ManagementRoute {
             ["token"] => ManagementRoute::Token,
             ["models"] => ManagementRoute::Models,
             ["workflows"] => ManagementRoute::Workflows,
+            [.., ""] | ["models", "", ..] | ["models", _, "", ..] => ManagementRoute::None,
             ["models", model] => ManagementRoute::Model { model: owned(model), version: None },
             ["models", model, version] => {
                 ManagementRoute::Model { model: owned(model), version: Some(owned(version)) }
@@ -151,8 +152,7 @@ mod tests {
             ("/predictions/digits/1.0/v1/chat", predictions("digits", Some("1.0"))),
             ("/predictions/%64igits", predictions("digits", None)),
             ("/predictions%2Fdigits%2F1.0", predictions("digits", Some("1.0"))),
-            ("/predictions/digits//x", predictions("digits", Some(""))),
-            ("/predictions//x", predictions("", Some("x"))),
+            ("/predictions/digits//x", predictions("digits", None)),
             ("/api-description/", InferenceRoute::ApiDescription),
             ("/api-description/x", InferenceRoute::None),
             ("/predictions", InferenceRoute::None),
@@ -188,10 +188,7 @@ mod tests {
             ),
             ("/models/digits/set-default", model("digits", Some("set-default"))),
             ("/x/digits/1.0/set-default", ManagementRoute::None),
-            (
-                "/models/digits//set-default",
-                ManagementRoute::SetDefault { model: "digits".into(), version: String::new() },
-            ),
+            ("/models/digits//set-default", ManagementRoute::None),
             ("/api-description/x", ManagementRoute::None),
             ("/models/digits/1.0/set-default/x", ManagementRoute::None),
             ("/v1/models/digits", ManagementRoute::Ready { model: "digits".into() }),
@@ -200,7 +197,7 @@ mod tests {
             ("/workflows", ManagementRoute::Workflows),
             ("/workflows/w", ManagementRoute::Workflow { workflow: "w".into() }),
             ("/workflows/w/x", ManagementRoute::None),
-            ("/models//1.0", model("", Some("1.0"))),
+            ("/models//1.0", ManagementRoute::None),
             ("/x", ManagementRoute::None),
         ];
         for (path, route) in table {

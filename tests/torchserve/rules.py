@@ -26,6 +26,7 @@ class Rule:
 
 
 RULES = []
+ADDITIONS = [Addition("D45", r',\n    "measured": \{\n.*?\n    \}')]
 
 
 def rule(line, requests, field, theirs, ours):
@@ -42,6 +43,17 @@ def answers(line, requests, theirs, ours):
     """Other answers as a whole: both are (status, body)."""
     rule(line, requests, "status", str(theirs[0]), str(ours[0]))
     rule(line, requests, "body", theirs[1], ours[1])
+
+
+@dataclass(eq=False)
+class Addition:
+    """A part of Torchfront's bodies that TorchServe's do not have: left out of the comparison."""
+
+    line: str
+    pattern: str
+
+    def __str__(self):
+        return f"{self.line}: the addition {self.pattern}"
 
 
 ANY = r".*"
@@ -289,7 +301,7 @@ answers("D28", "open/workflows-register", (404, error(404, "WorkflowNotFoundExce
 
 # --- metrics ---------------------------------------------------------------------------------
 
-own = "ts_batch_size|ts_[a-z]+_duration_seconds|ts_http_requests_total|ts_predictions_total|ts_queue_depth"
+own = "ts_batch_size|ts_[a-z]+_duration_seconds|ts_http_requests_total|ts_predictions_total|ts_queue_depth|ts_raw_forward_seconds|ts_serving_efficiency"
 rule(
     "D41",
     "open/metrics* tokens/*-metrics",
@@ -361,6 +373,36 @@ answers(
 rule("D40", "envelope-kservev2/v2-classify*", "body", r'\{\n  "id": .*"outputs": .*', INFERRED)
 mismatch = error(503, "InternalServerException", "number of batch response mismatched")
 rule("D05", "envelope-kservev2/v2-octets", "body", mismatch, BAD[1])
+
+
+# --- what may be downloaded, paths with empty segments ---------------------------------------
+
+NOT_ALLOWED = (
+    404,
+    error(404, "ModelNotFoundException", "Given URL .* does not match any allowed URL.*"),
+)
+DOWNLOAD = (400, error(400, "DownloadArchiveException", "Failed to download archive from: .*"))
+answers("D46", "shared/shared-register-http", DOWNLOAD, NOT_ALLOWED)
+SCHEME = (400, error(400, "BadRequestException", "Models are not fetched from .*"))
+NOT_AT = (404, error(404, "ModelNotFoundException", "Model not found at: .*"))
+answers("D46", "open/register-s3 open/register-ftp", NOT_AT, SCHEME)
+rule("D46", "open/register-no-such-file-url", "body", DOWNLOAD[1], SCHEME[1])
+answers("D46", "open/register-file-url", REGISTERED, SCHEME)
+answers("D46", "open/unregister-file-url", UNREGISTERED, NO_MODEL)
+unreadable = error(400, "BadRequestException", "The URL cannot be downloaded: .*")
+rule("D46", "open/register-malformed-url", "body", DOWNLOAD[1], unreadable)
+NO_VERSION = (404, error(404, "ModelVersionNotFoundException", "Model version:  does not exist.*"))
+answers("D47", "open/predict-empty-version", NO_VERSION, (200, LABELS))
+double = "open/management-unknown-double-models--1.0"
+rule("D47", double, "body", NO_MODEL[1], NO_ROUTE[1])
+NO_NAME = (400, error(400, "BadRequestException", "Parameter model_name is required\\."))
+answers("D47", "open/unknown-invocations-x", NO_ROUTE, NO_NAME)
+unbatched = "v2-classify v2-classify-without-id v2-classify-octets v2-explain"
+TENSORS = (200, r'\{\n  "id": .*"outputs": .*')
+UNBATCHED = (400, error(400, "BadRequestException", ANY)[: -len("\n\\}\n")] + r",\n.*\}\n")
+answers(
+    "D40", " ".join(f"envelope-kservev2/{name}" for name in unbatched.split()), TENSORS, UNBATCHED
+)
 
 
 def faults():

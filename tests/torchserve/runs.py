@@ -56,7 +56,7 @@ RUNS = [
     Run(
         "open",
         models("colours", "mlp", "echo", "tiny_classifier"),
-        OPEN + "enable_model_api=true\nmetrics_mode=prometheus\n",
+        OPEN + "enable_model_api=true\nmetrics_mode=prometheus\nallowed_urls=http://.*,file://.*\n",
         [
             *routes.descriptions(), *predictions.cases(), *routes.cases(), *wire.cases(),
             *managing.cases(), *measuring.prometheus(),

@@ -15,6 +15,7 @@ def cases():
     yield inference("shared-v1-ready", "GET", "/v1/models/colours")
     yield inference("shared-v1-predict", "POST", "/v1/models/colours:predict", SMALL)
     yield inference("shared-metrics", "GET", "/metrics")
+    yield inference("shared-register-http", "POST", "/models?url=$ORIGIN/nothing.mar")
     yield inference("shared-register", "POST", "/models?url=no_version.mar")
     yield inference("shared-set-default", "PUT", "/models/colours/1.0/set-default")
     yield inference("shared-unregister", "DELETE", "/models/no_version")
