@@ -2,6 +2,7 @@
 
     make compare WHAT=preflight [ARGS=...]     CORS preflights
     make compare WHAT=inference [ARGS=...]     a small network as JSON, resnet18 with a photograph
+    make compare WHAT=api [ARGS=...]           the answers of the REST APIs, request by request
 
 ARGS=--help says what each takes.
 """

@@ -17,7 +17,7 @@ pub fn inference_access(path: &str) -> Access {
     let decoded = decode_path(path);
     let mut segments = segments(&decoded);
     match [segments.next(), segments.next(), segments.next(), segments.next()] {
-        [None | Some("api-description"), ..] => Access::Open,
+        [None, ..] | [Some("api-description"), None, ..] => Access::Open,
         [Some("ping"), ..] | [Some("v2"), Some("health"), Some("live" | "ready"), None] => {
             Access::OpenToProbes(Scope::Inference)
         }
@@ -30,7 +30,7 @@ pub fn management_access(path: &str) -> Access {
     let decoded = decode_path(path);
     let mut segments = segments(&decoded);
     match [segments.next(), segments.next()] {
-        [None | Some("api-description"), _] => Access::Open,
+        [None, _] | [Some("api-description"), None] => Access::Open,
         [Some("token"), None] => Access::Key(Scope::Api),
         _ => Access::Key(Scope::Management),
     }

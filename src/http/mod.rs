@@ -29,6 +29,7 @@ mod token;
 use std::panic::AssertUnwindSafe;
 
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -43,6 +44,7 @@ pub use state::State;
 use crate::auth::Refusal;
 use crate::cors::{Listener, api_of_path};
 use crate::error::ServeError;
+use crate::openapi;
 
 /// Every request of the inference listener.
 pub async fn inference(
@@ -80,6 +82,13 @@ pub async fn inference_and_management(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> HttpResponse {
+    if route::asks_for_description(request.method(), request.path()) {
+        let mut payload = payload.into_inner();
+        let description = openapi::inference_and_management();
+        let response = response::json(StatusCode::OK, &description);
+        body::drain(&mut payload).await;
+        return response;
+    }
     match api_of_path(request.path()) {
         Listener::Management => management(request, payload, state).await,
         Listener::Inference | Listener::Metrics => inference(request, payload, state).await,

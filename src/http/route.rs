@@ -5,6 +5,8 @@
 //! segment and trailing slashes do not count. Methods are not part of it: on the inference listener
 //! any method predicts.
 
+use actix_web::http::Method;
+
 use crate::cors::{decode_path, segments};
 
 /// A route of the inference listener.
@@ -68,6 +70,15 @@ pub(super) enum ManagementRoute {
     None,
 }
 
+/// Whether the API description of a listener is asked for.
+pub(super) fn asks_for_description(method: &Method, path: &str) -> bool {
+    match InferenceRoute::of(path) {
+        InferenceRoute::Root => method == Method::OPTIONS,
+        InferenceRoute::ApiDescription => true,
+        _ => false,
+    }
+}
+
 // === impl InferenceRoute ===
 
 impl InferenceRoute {
@@ -79,7 +90,7 @@ impl InferenceRoute {
         let mut named = || segments.next().filter(|segment| !segment.is_empty()).map(str::to_owned);
         match first {
             None => InferenceRoute::Root,
-            Some("api-description") => InferenceRoute::ApiDescription,
+            Some("api-description") if named().is_none() => InferenceRoute::ApiDescription,
             Some("ping") => InferenceRoute::Ping,
             Some("predictions") => match named() {
                 Some(model) => InferenceRoute::Predictions { model, version: named() },
@@ -100,7 +111,7 @@ impl ManagementRoute {
         let owned = |word: &str| word.to_owned();
         match words.as_slice() {
             [] => ManagementRoute::Root,
-            ["api-description", ..] => ManagementRoute::ApiDescription,
+            ["api-description"] => ManagementRoute::ApiDescription,
             ["token"] => ManagementRoute::Token,
             ["models"] => ManagementRoute::Models,
             ["workflows"] => ManagementRoute::Workflows,
@@ -142,6 +153,8 @@ mod tests {
             ("/predictions/%64igits", predictions("digits", None)),
             ("/predictions%2Fdigits%2F1.0", predictions("digits", Some("1.0"))),
             ("/predictions/digits//x", predictions("digits", None)),
+            ("/api-description/", InferenceRoute::ApiDescription),
+            ("/api-description/x", InferenceRoute::None),
             ("/predictions", InferenceRoute::None),
             ("/predictions/", InferenceRoute::None),
             ("//predictions/digits", InferenceRoute::None),
@@ -176,6 +189,7 @@ mod tests {
             ("/models/digits/set-default", model("digits", Some("set-default"))),
             ("/x/digits/1.0/set-default", ManagementRoute::None),
             ("/models/digits//set-default", ManagementRoute::None),
+            ("/api-description/x", ManagementRoute::None),
             ("/models/digits/1.0/set-default/x", ManagementRoute::None),
             ("/v1/models/digits", ManagementRoute::Ready { model: "digits".into() }),
             ("/v1/models", ManagementRoute::None),

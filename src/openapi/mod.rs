@@ -1,137 +1,188 @@
 //! API descriptions in OpenAPI 3.0.1, as TorchServe gives them at `OPTIONS /` and
 //! `OPTIONS /predictions/{model}`. PURE.
 //!
-//! The management listener's are in `management.rs`.
-//!
-//! They name the routes that exist, no others.
+//! They are byte for byte TorchServe 0.12's, which its own tests compare so and which clients were
+//! generated from: its texts (Apache-2.0) are a part of the contract, also where the behaviour
+//! differs from them, there and here. `tests/torchserve/recorded/bodies` holds what it answers.
 
+mod document;
+mod inference;
 mod management;
+mod management_schema;
 
-pub use management::{managed_model, management};
+use document::{Operation, Ordered, Parameter, PathItem, Response, Schema, Text};
 
-use serde_json::{Value, json};
+pub use document::Document;
+
+/// The version of TorchServe whose API this is.
+const API_VERSION: &str = "0.12.0";
 
 /// The inference listener's description.
-pub fn inference() -> Value {
-    let predictions = |parameters: Value| {
-        json!({
-            "post": {
-                "description": "Predictions entry point to get inference using a model.",
-                "operationId": "predictions",
-                "parameters": parameters,
-                "requestBody": {
-                    "description": "Input data of the model",
-                    "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
-                    "required": true,
-                },
-                "responses": prediction_responses(),
-            }
-        })
-    };
-    document(
-        "Torchfront inference API",
-        json!({
-            "/ping": {
-                "get": {
-                    "description": "Get the status of the server.",
-                    "operationId": "ping",
-                    "parameters": [],
-                    "responses": {
-                        "200": answer("Healthy", json!({"type": "object", "properties": {"status": {"type": "string"}}})),
-                        "500": answer("Unhealthy", json!({"type": "object", "properties": {"status": {"type": "string"}}})),
-                    },
-                }
-            },
-            "/predictions/{model_name}": predictions(json!([path_parameter("model_name", "Name of model.")])),
-            "/predictions/{model_name}/{model_version}": predictions(json!([
-                path_parameter("model_name", "Name of model."),
-                path_parameter("model_version", "Version of model."),
-            ])),
-        }),
-    )
+pub fn inference() -> Document {
+    let mut paths = root();
+    paths.extend(inference::paths());
+    paths.extend(every_listener());
+    document(paths)
+}
+
+/// The management listener's description.
+pub fn management() -> Document {
+    let mut paths = root();
+    paths.extend(management::paths());
+    paths.extend(every_listener());
+    document(paths)
+}
+
+/// The description of a listener that serves inference and management.
+pub fn inference_and_management() -> Document {
+    let mut paths = root();
+    paths.extend(inference::paths());
+    paths.extend(api_description());
+    paths.extend(management::paths());
+    paths.extend(metrics_path());
+    document(paths)
 }
 
 /// The metrics listener's description.
-pub fn metrics() -> Value {
-    document(
-        "Torchfront metrics API",
-        json!({
-            "/metrics": {
-                "get": {
-                    "description": "Get the metrics in Prometheus text format.",
-                    "operationId": "metrics",
-                    "parameters": [query_parameter("name[]", "Names of metrics to filter", "")],
-                    "responses": {
-                        "200": {"description": "OK", "content": {"text/plain; version=0.0.4; charset=utf-8": {"schema": {"type": "string"}}}}
-                    },
-                }
-            }
-        }),
-    )
+pub fn metrics() -> Document {
+    document(metrics_path())
 }
 
 /// The description of one model's endpoint.
-pub fn model(name: &str) -> Value {
-    let mut paths = serde_json::Map::new();
-    paths.insert(
-        format!("/predictions/{name}"),
-        json!({
-            "post": {
-                "description": "A predict entry point for model.",
-                "operationId": "predict",
-                "requestBody": {
-                    "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
-                    "required": true,
-                },
-                "responses": prediction_responses(),
-            }
-        }),
+pub fn model(name: &str) -> Document {
+    let title = format!("RESTful API for: {name}").into();
+    Document::new(title, None, "1.0.0", inference::paths_of(name))
+}
+
+/// What can be done with one registered model.
+pub fn managed_model(name: &str) -> Document {
+    let title = format!("RESTful Management API for: {name}").into();
+    Document::new(title, None, API_VERSION, management::paths_of_model())
+}
+
+fn document(paths: Ordered<PathItem>) -> Document {
+    let text = "TorchServe is a flexible and easy to use tool for serving deep learning models";
+    Document::new("TorchServe APIs".into(), Some(text), API_VERSION, paths)
+}
+
+/// An operation without a request body.
+fn operation<const N: usize>(
+    description: impl Into<Text>,
+    operation_id: impl Into<Text>,
+    parameters: Vec<Parameter>,
+    responses: [(&'static str, Response); N],
+) -> Operation {
+    Operation {
+        description: description.into(),
+        operation_id: operation_id.into(),
+        parameters,
+        request_body: None,
+        responses: Ordered::of(responses),
+        deprecated: false,
+    }
+}
+
+/// An error in TorchServe's form.
+fn error(description: &'static str) -> Response {
+    let schema = Schema::object(
+        &["code", "type", "message"],
+        [
+            ("code", Schema::of("integer").about("Error code.")),
+            ("type", Schema::of("string").about("Error type.")),
+            ("message", Schema::of("string").about("Error message.")),
+        ],
     );
-    document(&format!("RESTful API for: {name}"), Value::Object(paths))
+    Response::of(description, "application/json", schema)
 }
 
-fn document(title: &str, paths: Value) -> Value {
-    json!({
-        "openapi": "3.0.1",
-        "info": {"title": title, "version": env!("CARGO_PKG_VERSION")},
-        "paths": paths,
-    })
+/// The error that every operation has.
+fn unexpected() -> (&'static str, Response) {
+    ("500", error("Internal Server Error"))
 }
 
-fn path_parameter(name: &str, description: &str) -> Value {
-    json!({"in": "path", "name": name, "description": description, "required": true, "schema": {"type": "string"}})
+fn description(id: &'static str) -> Operation {
+    let schema = Schema::object(
+        &["openapi", "info", "paths"],
+        [
+            ("openapi", Schema::of("string")),
+            ("info", Schema::of("object")),
+            ("paths", Schema::of("object")),
+        ],
+    );
+    let answer = Response::of("A openapi 3.0.1 descriptor", "application/json", schema);
+    let responses = [("200", answer), unexpected()];
+    operation("Get openapi description.", id, Vec::new(), responses)
 }
 
-fn query_parameter(name: &str, description: &str, default: &str) -> Value {
-    json!({"in": "query", "name": name, "description": description, "required": false, "schema": {"type": "string", "default": default}})
+fn root() -> Ordered<PathItem> {
+    Ordered::of([("/", Ordered::of([("options", description("apiDescription"))]))])
 }
 
-fn answer(description: &str, schema: Value) -> Value {
-    json!({"description": description, "content": {"application/json": {"schema": schema}}})
+fn api_description() -> Ordered<PathItem> {
+    let operation = Operation { deprecated: true, ..description("api-description") };
+    Ordered::of([("/api-description", Ordered::of([("get", operation)]))])
 }
 
-fn error_answer(description: &str) -> Value {
-    let schema = json!({
-        "type": "object",
-        "required": ["code", "type", "message"],
-        "properties": {
-            "code": {"type": "integer", "format": "int32"},
-            "type": {"type": "string"},
-            "message": {"type": "string"},
-        },
-    });
-    answer(description, schema)
+fn every_listener() -> Ordered<PathItem> {
+    let mut paths = api_description();
+    paths.extend(metrics_path());
+    paths
 }
 
-fn prediction_responses() -> Value {
-    json!({
-        "200": {"description": "OK", "content": {"application/json": {"schema": {}}}},
-        "400": error_answer("The input is not what the model takes"),
-        "404": error_answer("Model not found or Model Version not found"),
-        "413": error_answer("The body is larger than max_request_size"),
-        "500": error_answer("Internal Server Error"),
-        "503": error_answer("No worker is available to serve request"),
-        "504": error_answer("No answer within the response timeout"),
-        "507": error_answer("Out of resources"),
-    })
+fn metrics_path() -> Ordered<PathItem> {
+    let text = |about| Schema::of("string").about(about);
+    let schema = Schema::object(
+        &["# HELP", "# TYPE", "metric"],
+        [
+            ("# HELP", text("Help text for TorchServe metric.")),
+            ("# TYPE", text("Type of TorchServe metric.")),
+            ("metric", text("TorchServe application metric.")),
+        ],
+    );
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    let answer = Response::of("TorchServe application metrics", media_type, schema);
+    let names = Parameter::query("name[]", Schema::of("string"), "Names of metrics to filter");
+    let operation = operation(
+        "Get TorchServe application metrics in prometheus format.",
+        "metrics",
+        vec![names],
+        [("200", answer), unexpected()],
+    );
+    Ordered::of([("/metrics", Ordered::of([("get", operation)]))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What TorchServe 0.12 answered.
+    macro_rules! recorded {
+        ($file:literal) => {
+            include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/torchserve/recorded/bodies/",
+                $file
+            ))
+        };
+    }
+
+    #[test]
+    fn the_descriptions_are_torchserves_byte_for_byte() {
+        for (document, expected) in [
+            (inference(), recorded!("describe-inference.json")),
+            (management(), recorded!("describe-management.json")),
+            (metrics(), recorded!("describe-metrics.json")),
+            (inference_and_management(), recorded!("shared-description.json")),
+            (model("colours"), recorded!("describe-model.json")),
+            (managed_model("colours"), recorded!("describe-managed-model.json")),
+        ] {
+            let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
+            if text != expected {
+                let lines = text.lines().zip(expected.lines());
+                let (at, (ours, theirs)) =
+                    lines.enumerate().find(|(_, (a, b))| a != b).expect("a prefix");
+                panic!("line {}: {ours:?} is not {theirs:?}", at + 1);
+            }
+        }
+    }
 }

@@ -8,10 +8,10 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::process;
-use crate::support::{Answer, Client, TestServer, close, golden_archives, request};
+use crate::support::{Answer, Client, TestServer, checkout, close, golden_archives, request};
 
 /// A server with the model API, its models in the store but not loaded.
 fn server(archives: &[&str]) -> TestServer {
@@ -238,30 +238,14 @@ fn hundreds_of_models_that_came_and_went_leave_no_thread_and_no_file() {
 }
 
 #[test]
-fn the_description_of_the_listener_names_what_it_serves() {
+fn the_description_of_the_listener_is_torchserves() {
     let server = server(&[]);
-    let described = request(server.management, "OPTIONS", "/", &[], b"").json();
-    let Value::Object(paths) = &described["paths"] else { panic!("{described}") };
-    let mut operations: Vec<String> = paths
-        .iter()
-        .flat_map(|(path, methods)| {
-            methods.as_object().unwrap().keys().map(move |method| format!("{method} {path}"))
-        })
-        .collect();
-    operations.sort();
-    assert_eq!(
-        operations,
-        [
-            "delete /models/{model_name}",
-            "delete /models/{model_name}/{model_version}",
-            "get /models",
-            "get /models/{model_name}",
-            "get /models/{model_name}/{model_version}",
-            "get /v1/models/{model_name}",
-            "post /models",
-            "put /models/{model_name}",
-            "put /models/{model_name}/{model_version}",
-            "put /models/{model_name}/{model_version}/set-default",
-        ]
-    );
+    let recorded = |name: &str| {
+        let file = checkout(&format!("tests/torchserve/recorded/bodies/{name}.json"));
+        std::fs::read_to_string(file).unwrap()
+    };
+    let described = request(server.management, "OPTIONS", "/", &[], b"").text();
+    assert_eq!(described, recorded("describe-management"));
+    let described = request(server.inference, "GET", "/api-description", &[], b"").text();
+    assert_eq!(described, recorded("describe-inference"));
 }

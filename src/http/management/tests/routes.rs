@@ -65,7 +65,7 @@ async fn every_route_takes_its_methods_and_no_others() {
     assert_eq!(api.get("/workflows/w").await, refused(404, "WorkflowNotFoundException", text));
     let Got(200, described) = api.call(Method::OPTIONS, "/models/m").await else { panic!() };
     assert_eq!(described["openapi"], "3.0.1");
-    assert!(described["paths"]["/models/m/{model_version}"]["delete"].is_object(), "{described}");
+    assert_eq!(described["info"]["title"], "RESTful Management API for: m");
 }
 
 #[actix_web::test]
