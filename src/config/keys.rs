@@ -94,7 +94,6 @@ const SEQUENCES: &str = "stateful sequence batching is not available in this ver
 const NO_JVM: &str = "there is no JVM";
 const NO_NETTY: &str = "there is no Netty; number_of_netty_threads sets the HTTP threads";
 const NO_PYTHON: &str = "models run in this process, not in Python worker processes";
-const SNAPSHOT: &str = "snapshots are not available in this version; load_models says what to load";
 
 /// Whether `https://` addresses can be served.
 pub const HTTPS: Stance = NotYet(TLS);
@@ -113,7 +112,7 @@ pub const TORCHSERVE: &[Key] = &[
     key("load_models", Ts, Text, "", Supported),
     key("model_store", Ts, Path, "", Supported),
     key("models", NoEnv, Json, "", Supported),
-    key("model_snapshot", NoEnv, Json, "", NotYet(SNAPSHOT)),
+    key("model_snapshot", NoEnv, Json, "", Supported),
     key("workflow_store", Ts, Path, "", NotYet("workflows are not available in this version; TorchServe 0.12 refuses to register them too")),
     key("default_workers_per_model", Ts, Int(0, 4096), "0", Supported),
     key("default_response_timeout", Ts, Seconds(1, YEAR), "120", Supported),
@@ -202,6 +201,8 @@ pub const OWN: &[Key] = &[
     key("decode_threads", Ts, Int(0, 1024), "0", Supported),
     key("log_format", Ts, Choice(&["text", "json"]), "text", Supported),
     key("access_log", Ts, Bool, "true", Supported),
+    // `latest` or a file: the models to start with. TorchServe restores without being asked.
+    key("restore_snapshot", Ts, Path, "", Supported),
     // Unpacking an archive stops at these; a larger model raises them, a zip bomb meets them.
     key("archive_max_size", Ts, Bytes(1, TIB), "8 GiB", Supported),
     key("archive_max_entries", Ts, Int(1, 10_000_000), "10000", Supported),

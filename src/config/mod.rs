@@ -12,6 +12,7 @@
 //! | `typed.rs`, `parse.rs` | text to values |
 //! | `address.rs`, `load_models.rs`, `models.rs` | the values that are more than a scalar |
 //! | `stance.rs` | notes on keys without effect and on unknown keys |
+//! | `snapshot.rs` | which snapshot is restored, and what is written into the next ones |
 //! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
 //! | `error.rs` | all problems at once |
 //!
@@ -27,6 +28,7 @@ mod load_models;
 mod models;
 mod parse;
 mod properties;
+mod snapshot;
 mod source;
 mod stance;
 mod typed;
@@ -40,10 +42,12 @@ pub use error::{ConfigError, ConfigErrors, Level, Note};
 pub use load_models::{LoadModel, LoadModels};
 pub use models::{ModelEntry, ModelsSetting};
 pub use properties::{Entry, Properties, PropertiesFormat, SyntaxError};
+pub use snapshot::Effective;
 pub use source::{Environment, ProcessEnvironment, Setting, temp_dir};
 
 use crate::cli::Overrides;
 use crate::cors::{Compiled, ListenerPolicies};
+use crate::snapshot::{ModelSnapshot, SnapshotFolder};
 use source::Gathered;
 use typed::Typed;
 
@@ -68,6 +72,14 @@ pub struct Config {
     pub load_models: LoadModels,
     /// Settings per model version.
     pub models: ModelsSetting,
+    /// The models to start with in place of `load_models`: `model_snapshot`, or the snapshot that
+    /// `restore_snapshot` names.
+    pub restore: Option<ModelSnapshot>,
+    /// Where snapshots are written: `$LOG_LOCATION/config`, `logs/config` without that variable; none
+    /// with `--no-config-snapshots`, and in an embedding program that sets nothing.
+    pub snapshots: Option<SnapshotFolder>,
+    /// What is set, for the snapshots that are written.
+    pub effective: Effective,
     /// Workers of a model that says nothing; none: as many as there are GPUs, else cores, for
     /// models loaded at the start, and no workers for models registered later.
     pub default_workers_per_model: Option<NonZeroUsize>,
@@ -196,6 +208,11 @@ impl Config {
         config.temp_dir = source::temp_dir(environment);
         config.log_location =
             environment.get("LOG_LOCATION").filter(|path| !path.is_empty()).map(PathBuf::from);
+        if !overrides.no_config_snapshots {
+            config.snapshots = Some(snapshot::folder(config.log_location.as_deref()));
+        }
+        config.restore = snapshot::restore(&config, &typed, &mut found);
+        config.effective = Effective::of(&found);
         config.file = found.file;
         config.cors = std::mem::take(&mut found.cors);
         let compiled = cors::compile(&config);
@@ -237,6 +254,9 @@ impl Config {
             model_store: typed.path("model_store"),
             load_models: LoadModels::None,
             models: ModelsSetting::default(),
+            restore: None,
+            snapshots: None,
+            effective: Effective::default(),
             default_workers_per_model: typed.count("default_workers_per_model"),
             workers_max: typed.count("workers_max").unwrap_or(NonZeroUsize::MIN),
             default_response_timeout: typed.seconds("default_response_timeout"),

@@ -6,6 +6,7 @@
 mod app;
 mod listeners;
 mod shutdown;
+mod snapshots;
 mod startup;
 mod unpack_dir;
 
@@ -24,6 +25,7 @@ use crate::engine::Engine;
 use crate::handlers::Catalog;
 use crate::registry::{LoadRequest, Registry};
 use listeners::Listener;
+use snapshots::Recorder;
 use unpack_dir::UnpackDir;
 
 /// An inference server whose addresses are open.
@@ -33,6 +35,8 @@ pub struct Server {
     keys: Option<PublishedKeys>,
     registry: Arc<Registry>,
     load: Vec<LoadRequest>,
+    /// None when no snapshots are written.
+    recorder: Option<Arc<Recorder>>,
     unpack_dir: UnpackDir,
     phase: watch::Sender<Phase>,
     stop: Arc<watch::Sender<bool>>,

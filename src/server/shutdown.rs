@@ -20,14 +20,20 @@ const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the server to its end.
 pub(super) async fn serve(server: Server) -> std::io::Result<()> {
-    let Server { listeners, keys, registry, load, unpack_dir, phase, stop } = server;
+    let Server { listeners, keys, registry, load, recorder, unpack_dir, phase, stop } = server;
     let summary = Summary::of(&listeners, keys.as_ref());
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
     let serving = tokio::spawn(try_join_all(listeners.into_iter().map(|each| each.server)));
 
     let loading = {
         let registry = Arc::clone(&registry);
-        tokio::task::spawn_blocking(move || registry.load_all(load))
+        let recorder = recorder.clone();
+        tokio::task::spawn_blocking(move || {
+            registry.load_all(load);
+            if let Some(recorder) = recorder {
+                recorder.started(&registry);
+            }
+        })
     };
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
@@ -49,6 +55,9 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     let stopped = handles.iter().map(|handle| handle.stop(true));
     futures_util::future::join_all(stopped).await;
     let ended = result(serving.await);
+    if let Some(recorder) = recorder {
+        recorder.stopping(Arc::clone(&registry)).await;
+    }
     let closing = tokio::task::spawn_blocking(move || registry.close(WORKERS_TIMEOUT));
     closing.await.map_err(std::io::Error::other)?;
     drop(unpack_dir);

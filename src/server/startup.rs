@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use super::listeners::{self, ListenError, Listener};
+use super::snapshots::{self, Recorder};
 use super::unpack_dir::UnpackDir;
 use super::{AppState, Parts, Phase, Server, shutdown};
 use crate::archive::{self, ArchiveLimits};
@@ -32,6 +33,19 @@ pub enum StartError {
     /// The model store cannot be read.
     #[error(transparent)]
     ModelStore(#[from] archive::ArchiveError),
+    /// A snapshot names an archive that is not in the model store.
+    #[error(
+        "the snapshot's model {name}, version {version}, cannot be restored: {reason}; put the \
+         archive into the model store, or start without the snapshot"
+    )]
+    Snapshot {
+        /// The model.
+        name: String,
+        /// Its version.
+        version: String,
+        /// The archive's name and what is wrong.
+        reason: archive::ArchiveError,
+    },
     /// The folder for unpacked archives cannot be made.
     #[error(
         "{path} cannot be used to unpack models: {reason}; set TEMP to a folder that can be written"
@@ -100,7 +114,12 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         handlers: parts.handlers,
     };
     let registry = Arc::new(Registry::new(loader, entries(&config)));
-    let load = load_requests(&config)?;
+    let load = load_requests(&config, gpus)?;
+    let recorder = Recorder::new(&config);
+    if let Some(recorder) = &recorder {
+        let recorder = Arc::clone(recorder);
+        registry.observe(move |registry| recorder.changed(registry));
+    }
     let authorization = match config.disable_token_authorization {
         true => None,
         false => Some(TokenAuthorization::new(config.token_expiration, SystemTime::now())?),
@@ -127,6 +146,7 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         keys,
         registry,
         load,
+        recorder,
         unpack_dir,
         phase: watch::Sender::new(Phase::Loading),
         stop: Arc::new(watch::Sender::new(false)),
@@ -200,8 +220,20 @@ fn of_entry(entry: &ModelEntry) -> PartialSettings {
     }
 }
 
-/// What `load_models` asks for, in its order.
-fn load_requests(config: &Config) -> Result<Vec<LoadRequest>, StartError> {
+/// The models of the snapshot, else what `load_models` asks for, in its order.
+fn load_requests(config: &Config, gpus: usize) -> Result<Vec<LoadRequest>, StartError> {
+    if let Some(snapshot) = &config.restore {
+        // As in TorchServe: with an archive gone, nothing is started.
+        if let Some(store) = &config.model_store {
+            for (name, version, model) in snapshot.iter() {
+                archive::resolve(store, &model.mar_name).map_err(|reason| {
+                    let (name, version) = (name.to_owned(), version.to_owned());
+                    StartError::Snapshot { name, version, reason }
+                })?;
+            }
+        }
+        return Ok(snapshots::load_requests(snapshot, defaults(config, gpus).workers));
+    }
     let request = |url: String, name: Option<String>| LoadRequest {
         url,
         name,

@@ -21,4 +21,5 @@ mod load;
 mod management;
 mod predictions;
 mod process;
+mod snapshots;
 mod support;
