@@ -203,6 +203,8 @@ pub const OWN: &[Key] = &[
     key("access_log", Ts, Bool, "true", Supported),
     // `latest` or a file: the models to start with. TorchServe restores without being asked.
     key("restore_snapshot", Ts, Path, "", Supported),
+    // Of `unix:/PATH` addresses: who may connect. Group: a proxy of the same group.
+    key("unix_socket_mode", Ts, Choice(&["0600", "0660", "0666"]), "0600", Supported),
     // Unpacking an archive stops at these; a larger model raises them, a zip bomb meets them.
     key("archive_max_size", Ts, Bytes(1, TIB), "8 GiB", Supported),
     key("archive_max_entries", Ts, Int(1, 10_000_000), "10000", Supported),

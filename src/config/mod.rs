@@ -62,6 +62,8 @@ pub struct Config {
     pub management: ListenAddress,
     /// Where the metrics API listens.
     pub metrics: ListenAddress,
+    /// The mode of the files of `unix:` addresses.
+    pub unix_socket_mode: u32,
     /// Whether the metrics API is served.
     pub enable_metrics_api: bool,
     /// HTTP threads over all listeners (`number_of_netty_threads`); none leaves it to the server.
@@ -249,6 +251,11 @@ impl Config {
             inference: typed.address(Role::Inference),
             management: typed.address(Role::Management),
             metrics: typed.address(Role::Metrics),
+            unix_socket_mode: match typed.choice("unix_socket_mode") {
+                "0660" => 0o660,
+                "0666" => 0o666,
+                _ => 0o600,
+            },
             enable_metrics_api: typed.bool("enable_metrics_api"),
             http_workers: typed.count("number_of_netty_threads"),
             model_store: typed.path("model_store"),

@@ -87,7 +87,7 @@ fn the_defaults_are_torchserves_and_loopback() {
 fn every_supported_key_reaches_its_field() {
     let scene = Scene::new(
         "inference_address=http://0.0.0.0:9080\nmanagement_address=http://0.0.0.0:9081\n\
-         metrics_address=unix:/run/m.sock\nenable_metrics_api=false\nnumber_of_netty_threads=4\n\
+         metrics_address=unix:/run/m.sock\nunix_socket_mode=0660\nenable_metrics_api=false\nnumber_of_netty_threads=4\n\
          load_models=a.mar,b=c.mar\nmodels={\\\n \"a\": {\"1.0\": {\"minWorkers\": 2}}\\\n}\n\
          default_workers_per_model=3\nworkers_max=64\ndefault_response_timeout=10\n\
          default_startup_timeout=11\nunregister_model_timeout=12\njob_queue_size=13\n\
@@ -108,6 +108,7 @@ fn every_supported_key_reaches_its_field() {
         inference: tcp(9080),
         management: tcp(9081),
         metrics: ListenAddress::Unix("/run/m.sock".into()),
+        unix_socket_mode: 0o660,
         enable_metrics_api: false,
         http_workers: NonZeroUsize::new(4),
         model_store: Some(scene.folder.path().join("store")),

@@ -11,6 +11,7 @@ use actix_web::HttpServer;
 use actix_web::dev::Server as ActixServer;
 
 use super::app::{AppState, Role, create_service};
+use super::unix_socket::{self, SocketFile};
 use crate::config::{Config, ListenAddress};
 use crate::engine::{available_cores, run_in_short_slices};
 
@@ -21,6 +22,8 @@ pub(super) struct Listener {
     /// As the configuration has it, with the port that was really taken.
     pub(super) shown: String,
     pub(super) server: ActixServer,
+    /// Removed when the listener has ended; none for TCP.
+    pub(super) socket_file: Option<SocketFile>,
 }
 
 /// An address could not be opened.
@@ -69,7 +72,7 @@ pub(super) fn open(
         listeners.push((Role::Metrics, "metrics_address", &config.metrics, 1));
     }
     let open = |(role, key, address, workers)| {
-        open_one(role, address, workers, app, shutdown_timeout)
+        open_one(role, address, workers, app, config.unix_socket_mode, shutdown_timeout)
             .map_err(|error| explain(key, address, &error))
     };
     listeners.into_iter().map(open).collect()
@@ -80,6 +83,7 @@ fn open_one(
     address: &ListenAddress,
     workers: usize,
     app: &AppState,
+    socket_mode: u32,
     shutdown_timeout: Duration,
 ) -> io::Result<Listener> {
     let app = app.clone();
@@ -98,20 +102,33 @@ fn open_one(
         .h1_allow_half_closed(false)
         .shutdown_timeout(shutdown_timeout.as_secs())
         .disable_signals();
-    let server = match address {
-        ListenAddress::Tcp { host, port, .. } => server.bind((host.as_str(), *port))?,
-        ListenAddress::Unix(path) => server.bind_uds(path)?,
+    let (server, socket_file) = match address {
+        ListenAddress::Tcp { host, port, .. } => (server.bind((host.as_str(), *port))?, None),
+        ListenAddress::Unix(path) => {
+            let (listener, file) = unix_socket::open(path, socket_mode, BACKLOG)?;
+            (server.listen_uds(listener)?, Some(file))
+        }
     };
     let addresses = server.addrs();
     let shown = match (address, addresses.first()) {
         (ListenAddress::Tcp { port: 0, .. }, Some(taken)) => format!("http://{taken}"),
         _ => address.to_string(),
     };
-    Ok(Listener { role, addresses, shown, server: server.run() })
+    Ok(Listener { role, addresses, shown, server: server.run(), socket_file })
 }
 
 fn explain(key: &'static str, address: &ListenAddress, error: &io::Error) -> ListenError {
+    let is_socket = matches!(address, ListenAddress::Unix(_));
     let reason = match error.kind() {
+        io::ErrorKind::AddrInUse if is_socket => {
+            "another program listens there; stop it or choose another path".to_owned()
+        }
+        io::ErrorKind::PermissionDenied if is_socket => {
+            format!("{error}; choose a folder in which this user can make files")
+        }
+        io::ErrorKind::NotFound if is_socket => {
+            format!("{error}; make its folder first, or choose another path")
+        }
         io::ErrorKind::AddrInUse => {
             "another program listens there; stop it or choose another port".to_owned()
         }

@@ -8,6 +8,7 @@ mod listeners;
 mod shutdown;
 mod snapshots;
 mod startup;
+mod unix_socket;
 mod unpack_dir;
 
 use std::net::SocketAddr;

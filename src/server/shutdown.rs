@@ -23,7 +23,9 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     let Server { listeners, keys, registry, load, recorder, unpack_dir, phase, stop } = server;
     let summary = Summary::of(&listeners, keys.as_ref());
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
-    let serving = tokio::spawn(try_join_all(listeners.into_iter().map(|each| each.server)));
+    let (servers, socket_files): (Vec<_>, Vec<_>) =
+        listeners.into_iter().map(|each| (each.server, each.socket_file)).unzip();
+    let serving = tokio::spawn(try_join_all(servers));
 
     let loading = {
         let registry = Arc::clone(&registry);
@@ -55,6 +57,7 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     let stopped = handles.iter().map(|handle| handle.stop(true));
     futures_util::future::join_all(stopped).await;
     let ended = result(serving.await);
+    drop(socket_files);
     if let Some(recorder) = recorder {
         recorder.stopping(Arc::clone(&registry)).await;
     }
