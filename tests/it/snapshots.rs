@@ -30,7 +30,6 @@ struct Running {
 
 impl Running {
     #[track_caller]
-    #[expect(clippy::zombie_processes, reason = "stop and kill wait for the child")]
     fn start(command: &mut Command) -> Running {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stdout.take().unwrap());
