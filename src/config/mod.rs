@@ -11,6 +11,7 @@
 //! | `keys.rs` | every key: type, default, variable, and what this version does with it |
 //! | `typed.rs`, `parse.rs` | text to values |
 //! | `address.rs`, `load_models.rs`, `models.rs` | the values that are more than a scalar |
+//! | `tls.rs` | the key and the certificate |
 //! | `stance.rs` | notes on keys without effect and on unknown keys |
 //! | `snapshot.rs` | which snapshot is restored, and what is written into the next ones |
 //! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
@@ -31,6 +32,7 @@ mod properties;
 mod snapshot;
 mod source;
 mod stance;
+mod tls;
 mod typed;
 
 use std::num::NonZeroUsize;
@@ -44,6 +46,7 @@ pub use models::{ModelEntry, ModelsSetting};
 pub use properties::{Entry, Properties, PropertiesFormat, SyntaxError};
 pub use snapshot::Effective;
 pub use source::{Environment, ProcessEnvironment, Setting, temp_dir};
+pub use tls::{Password, TlsIdentity};
 
 use crate::cli::Overrides;
 use crate::cors::{Compiled, ListenerPolicies};
@@ -64,6 +67,8 @@ pub struct Config {
     pub metrics: ListenAddress,
     /// The mode of the files of `unix:` addresses.
     pub unix_socket_mode: u32,
+    /// The key and the certificate of `https://` addresses.
+    pub tls: TlsIdentity,
     /// Whether the metrics API is served.
     pub enable_metrics_api: bool,
     /// HTTP threads over all listeners (`number_of_netty_threads`); none leaves it to the server.
@@ -204,6 +209,7 @@ impl Config {
         }
         config.read_models(&typed, &mut found);
         config.check_addresses(&mut found);
+        config.tls = tls::identity(&config, &typed, &mut found);
         config.check_workers(&mut found);
         config.check_token_expiration(&mut found);
         config.check_model_store(&mut found);
@@ -256,6 +262,7 @@ impl Config {
                 "0666" => 0o666,
                 _ => 0o600,
             },
+            tls: TlsIdentity::default(),
             enable_metrics_api: typed.bool("enable_metrics_api"),
             http_workers: typed.count("number_of_netty_threads"),
             model_store: typed.path("model_store"),
@@ -337,12 +344,6 @@ impl Config {
         let roles: Vec<Role> = roles.collect();
         for (at, role) in roles.iter().enumerate() {
             let address = self.address(*role);
-            if address.is_tls()
-                && let keys::Stance::NotYet(reason) = keys::HTTPS
-            {
-                let problem = format!("{address} cannot be served: {reason} and use http:// here");
-                found.errors.push(error_about(*role, found, problem));
-            }
             for earlier in &roles[..at] {
                 let other = self.address(*earlier);
                 let shared = *earlier == Role::Inference && *role == Role::Management;

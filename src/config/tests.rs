@@ -109,6 +109,7 @@ fn every_supported_key_reaches_its_field() {
         management: tcp(9081),
         metrics: ListenAddress::Unix("/run/m.sock".into()),
         unix_socket_mode: 0o660,
+        tls: TlsIdentity::SelfSigned,
         enable_metrics_api: false,
         http_workers: NonZeroUsize::new(4),
         model_store: Some(scene.folder.path().join("store")),
@@ -326,15 +327,6 @@ fn only_inference_and_management_may_share_an_address() {
         scene.messages(),
         ["management_address: http://127.0.0.1:8081 is taken by inference_address \
           (http://0.0.0.0:8081); write both alike to share one listener, or choose another port"]
-    );
-}
-
-#[test]
-fn an_https_address_is_refused_as_long_as_there_is_no_tls() {
-    assert_eq!(
-        Scene::new("inference_address=https://0.0.0.0:8443").messages(),
-        ["c:1: inference_address: https://0.0.0.0:8443 cannot be served: TLS is not available in \
-          this version; put a TLS proxy in front and use http:// here"]
     );
 }
 

@@ -8,6 +8,7 @@ mod listeners;
 mod shutdown;
 mod snapshots;
 mod startup;
+mod tls;
 mod unix_socket;
 mod unpack_dir;
 
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 pub use app::{AppState, Role, create_app, create_service};
 pub use listeners::ListenError;
 pub use startup::{StartError, Summary};
+pub use tls::TlsError;
 
 use crate::auth::PublishedKeys;
 use crate::config::Config;
@@ -27,6 +29,7 @@ use crate::handlers::Catalog;
 use crate::registry::{LoadRequest, Registry};
 use listeners::Listener;
 use snapshots::Recorder;
+use tls::Tls;
 use unpack_dir::UnpackDir;
 
 /// An inference server whose addresses are open.
@@ -39,8 +42,12 @@ pub struct Server {
     /// None when no snapshots are written.
     recorder: Option<Arc<Recorder>>,
     unpack_dir: UnpackDir,
+    /// None when no address is `https://`.
+    tls: Option<Tls>,
     phase: watch::Sender<Phase>,
     stop: Arc<watch::Sender<bool>>,
+    /// Changes with every wish to read files again.
+    reload: Arc<watch::Sender<u64>>,
 }
 
 /// What an embedding program brings of its own.
@@ -69,6 +76,7 @@ pub enum Phase {
 #[derive(Clone)]
 pub struct ServerHandle {
     stop: Arc<watch::Sender<bool>>,
+    reload: Arc<watch::Sender<u64>>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -100,7 +108,11 @@ impl Server {
 
     /// Stops the server from elsewhere.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { stop: Arc::clone(&self.stop), phase: self.phase.subscribe() }
+        ServerHandle {
+            stop: Arc::clone(&self.stop),
+            reload: Arc::clone(&self.reload),
+            phase: self.phase.subscribe(),
+        }
     }
 
     /// The models.
@@ -124,6 +136,12 @@ impl ServerHandle {
     /// Asks the server to stop; `run` returns when it has.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Asks the server to read again what may change while it runs: the certificate. What cannot be
+    /// used is said in the log, and what is in force stays.
+    pub fn reload(&self) {
+        self.reload.send_modify(|times| *times = times.wrapping_add(1));
     }
 
     /// Waits until the server is in `phase` or a later one.

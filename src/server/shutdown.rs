@@ -18,10 +18,21 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The workers have this long after that.
 const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A task that ends with the server.
+struct Following(tokio::task::JoinHandle<()>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs the server to its end.
 pub(super) async fn serve(server: Server) -> std::io::Result<()> {
-    let Server { listeners, keys, registry, load, recorder, unpack_dir, phase, stop } = server;
-    let summary = Summary::of(&listeners, keys.as_ref());
+    let Server { listeners, keys, registry, load, recorder, unpack_dir, tls, phase, stop, reload } =
+        server;
+    let summary = Summary::of(&listeners, keys.as_ref(), tls.as_ref());
+    let _following = tls.map(|tls| Following(tokio::spawn(tls.follow(reload.subscribe()))));
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
     let (servers, socket_files): (Vec<_>, Vec<_>) =
         listeners.into_iter().map(|each| (each.server, each.socket_file)).unzip();

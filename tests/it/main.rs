@@ -23,3 +23,4 @@ mod predictions;
 mod process;
 mod snapshots;
 mod support;
+mod tls;

@@ -151,6 +151,11 @@ impl TestServer {
         self.handle.stop();
     }
 
+    /// Asks it to read its certificate again.
+    pub fn reload(&self) {
+        self.handle.reload();
+    }
+
     fn end(&mut self) {
         self.handle.stop();
         if let Some(thread) = self.thread.take() {
