@@ -216,4 +216,5 @@ impl TlsError {
 }
 
 #[cfg(test)]
+#[path = "identity_tests.rs"]
 mod tests;
