@@ -8,7 +8,8 @@
 //!
 //! | room | serves | may import |
 //! |---|---|---|
-//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors`, `cli` |
+//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors`, `cli`, `snapshot` |
+//! | [`snapshot`] | which models a server had, on disk | |
 //! | [`cors`] | who may call us from a browser; the decision is pure | |
 //! | [`auth`] | token authorization: keys, key file, the layer that asks for them | |
 //! | [`archive`] | `.mar` files to checked files on disk | |
@@ -80,6 +81,7 @@ pub mod openapi;
 mod pid_file;
 pub mod registry;
 pub mod server;
+pub mod snapshot;
 pub mod telemetry;
 
 pub use config::Config;

@@ -76,8 +76,11 @@ fn log_warnings_and(seen: Seen) {
 }
 
 async fn run(arguments: &Arguments, seen: Seen) -> Result<(), Box<dyn Error>> {
-    let overrides =
-        Overrides { ts_config: Some(arguments.ts_config.clone()), ..Overrides::default() };
+    let overrides = Overrides {
+        ts_config: Some(arguments.ts_config.clone()),
+        no_config_snapshots: true,
+        ..Overrides::default()
+    };
     let mut config =
         Config::load(&overrides, &ProcessEnvironment).map_err(|errors| errors.to_string())?;
     add_photo_model(&mut config);

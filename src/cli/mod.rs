@@ -32,6 +32,10 @@ pub struct Overrides {
     pub disable_token_auth: bool,
     /// `--enable-model-api`; false says nothing.
     pub enable_model_api: bool,
+    /// `--snapshot`; `latest` when it has no value.
+    pub snapshot: Option<String>,
+    /// `--no-config-snapshots`.
+    pub no_config_snapshots: bool,
 }
 
 /// What to do.
@@ -121,7 +125,13 @@ struct Serve {
     #[arg(long)]
     enable_model_api: bool,
 
-    /// Accepted for TorchServe's sake: snapshots are neither written nor read
+    /// Start with the models of a snapshot in place of load_models: of this file, or of the latest
+    /// one in $LOG_LOCATION/config (./logs/config) if there is any. All other settings are those of
+    /// the configuration file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "latest")]
+    snapshot: Option<String>,
+
+    /// Write no snapshots to $LOG_LOCATION/config (./logs/config)
     #[arg(long, visible_alias = "ncs")]
     no_config_snapshots: bool,
 
@@ -239,6 +249,8 @@ impl Cli {
             plugins_path: serve.plugins_path,
             disable_token_auth: serve.disable_token_auth,
             enable_model_api: serve.enable_model_api,
+            snapshot: serve.snapshot,
+            no_config_snapshots: serve.no_config_snapshots,
         };
         (action, overrides)
     }
@@ -304,11 +316,17 @@ mod tests {
                 plugins_path: Some("j".into()),
                 disable_token_auth: true,
                 enable_model_api: true,
+                snapshot: None,
+                no_config_snapshots: true,
             }
         );
         let long = "--no-config-snapshots --plugins-path j --disable-token-auth";
         let (_, overrides) = parse(long).unwrap();
         assert!(overrides.disable_token_auth && overrides.plugins_path.is_some());
+        assert!(overrides.no_config_snapshots);
+        let snapshot = |line| parse(line).unwrap().1.snapshot;
+        assert_eq!(snapshot("--snapshot --ncs").as_deref(), Some("latest"));
+        assert_eq!(snapshot("--snapshot f.cfg").as_deref(), Some("f.cfg"));
         assert_eq!(parse("").unwrap().1, Overrides::default());
     }
 

@@ -44,6 +44,7 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
     let result = runtime.block_on(async {
         let server = Server::build(config).map_err(|error| error.to_string())?;
         tokio::spawn(stop_on_signal(server.handle()));
+        tokio::spawn(reload_on_signal(server.handle()));
         let own = name_this_process(&pid_file);
         let ended = server.run().await.map_err(|error| error.to_string());
         if own {
@@ -66,6 +67,19 @@ fn failed(error: &str) -> ExitCode {
 /// So that `--stop` finds this server, unless another one has the file.
 fn name_this_process(pid_file: &PidFile) -> bool {
     pid_file.running().is_none() && pid_file.write(std::process::id()).is_ok()
+}
+
+/// SIGHUP: what may change while the server runs is read again.
+async fn reload_on_signal(handle: ServerHandle) {
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            while hangup.recv().await.is_some() {
+                tracing::info!("SIGHUP: reloading");
+                handle.reload();
+            }
+        }
+        Err(error) => tracing::error!(%error, "SIGHUP cannot be handled"),
+    }
 }
 
 /// The first signal stops gracefully; a second one ends the process at once.

@@ -44,8 +44,8 @@ pub enum ListenAddress {
 }
 
 /// What an address key must look like.
-pub(super) const EXPECTED: &str =
-    "http://HOST[:PORT] or unix:/PATH, for example http://127.0.0.1:8080 or http://[::1]:8080";
+pub(super) const EXPECTED: &str = "http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH, for \
+    example http://127.0.0.1:8080 or http://[::1]:8080";
 
 // === impl Role ===
 

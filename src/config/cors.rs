@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::address::ListenAddress;
+use super::address::{ListenAddress, Role};
 use super::error::{ConfigError, Note};
 use super::source::{Environment, Setting};
 use super::{Config, LoadModels};
@@ -75,11 +75,13 @@ fn facts(config: &Config) -> ListenerFacts {
         inference: scope(&config.inference),
         management: scope(&config.management),
         metrics: scope(&config.metrics),
-        models: match &config.load_models {
-            LoadModels::List(list) => list.iter().map(|model| model.name.clone()).collect(),
-            LoadModels::None | LoadModels::All => None,
+        models: match (&config.restore, &config.load_models) {
+            (Some(snapshot), _) => Some(snapshot.models.keys().cloned().collect()),
+            (None, LoadModels::List(list)) => list.iter().map(|model| model.name.clone()).collect(),
+            (None, LoadModels::None | LoadModels::All) => None,
         },
         models_load_later: true,
+        https: Role::ALL.map(|role| config.address(role).is_tls()),
     }
 }
 

@@ -85,7 +85,6 @@ const INT: u64 = i32::MAX as u64;
 const LONG: u64 = i64::MAX as u64;
 
 // Reasons that several keys share.
-const TLS: &str = "TLS is not available in this version; put a TLS proxy in front";
 const GRPC: &str = "gRPC is not available in this version; only REST listeners are started";
 const SYSTEM_METRICS: &str = "system metrics are not collected in this version";
 const DOWNLOADS: &str =
@@ -94,10 +93,6 @@ const SEQUENCES: &str = "stateful sequence batching is not available in this ver
 const NO_JVM: &str = "there is no JVM";
 const NO_NETTY: &str = "there is no Netty; number_of_netty_threads sets the HTTP threads";
 const NO_PYTHON: &str = "models run in this process, not in Python worker processes";
-const SNAPSHOT: &str = "snapshots are not available in this version; load_models says what to load";
-
-/// Whether `https://` addresses can be served.
-pub const HTTPS: Stance = NotYet(TLS);
 
 #[rustfmt::skip]
 const fn key(name: &'static str, env: EnvName, kind: Kind, default: &'static str, stance: Stance) -> Key {
@@ -113,7 +108,7 @@ pub const TORCHSERVE: &[Key] = &[
     key("load_models", Ts, Text, "", Supported),
     key("model_store", Ts, Path, "", Supported),
     key("models", NoEnv, Json, "", Supported),
-    key("model_snapshot", NoEnv, Json, "", NotYet(SNAPSHOT)),
+    key("model_snapshot", NoEnv, Json, "", Supported),
     key("workflow_store", Ts, Path, "", NotYet("workflows are not available in this version; TorchServe 0.12 refuses to register them too")),
     key("default_workers_per_model", Ts, Int(0, 4096), "0", Supported),
     key("default_response_timeout", Ts, Seconds(1, YEAR), "120", Supported),
@@ -135,11 +130,11 @@ pub const TORCHSERVE: &[Key] = &[
     key("cors_allowed_origin", Ts, Text, "", Supported),
     key("cors_allowed_methods", Ts, Text, "", Supported),
     key("cors_allowed_headers", Ts, Text, "", Supported),
-    key("private_key_file", Ts, Path, "", NotYet(TLS)),
-    key("certificate_file", Ts, Path, "", NotYet(TLS)),
-    key("keystore", Ts, Path, "", NotYet(TLS)),
-    key("keystore_pass", Ts, Text, "changeit", NotYet(TLS)),
-    key("keystore_type", Ts, Text, "PKCS12", NotYet(TLS)),
+    key("private_key_file", Ts, Path, "", Supported),
+    key("certificate_file", Ts, Path, "", Supported),
+    key("keystore", Ts, Path, "", Supported),
+    key("keystore_pass", Ts, Text, "changeit", Supported),
+    key("keystore_type", Ts, Text, "PKCS12", Supported),
     key("enable_metrics_api", Ts, Bool, "true", Supported),
     // TorchServe's default is `log`, with an empty /metrics; ours is what most set.
     key("metrics_mode", Ts, Choice(&["prometheus", "log", "legacy"]), "prometheus", NotYet("metrics are not written to log files in this version; /metrics always answers in Prometheus' format")),
@@ -202,6 +197,10 @@ pub const OWN: &[Key] = &[
     key("decode_threads", Ts, Int(0, 1024), "0", Supported),
     key("log_format", Ts, Choice(&["text", "json"]), "text", Supported),
     key("access_log", Ts, Bool, "true", Supported),
+    // `latest` or a file: the models to start with. TorchServe restores without being asked.
+    key("restore_snapshot", Ts, Path, "", Supported),
+    // Of `unix:/PATH` addresses: who may connect. Group: a proxy of the same group.
+    key("unix_socket_mode", Ts, Choice(&["0600", "0660", "0666"]), "0600", Supported),
     // Unpacking an archive stops at these; a larger model raises them, a zip bomb meets them.
     key("archive_max_size", Ts, Bytes(1, TIB), "8 GiB", Supported),
     key("archive_max_entries", Ts, Int(1, 10_000_000), "10000", Supported),

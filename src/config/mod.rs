@@ -11,7 +11,9 @@
 //! | `keys.rs` | every key: type, default, variable, and what this version does with it |
 //! | `typed.rs`, `parse.rs` | text to values |
 //! | `address.rs`, `load_models.rs`, `models.rs` | the values that are more than a scalar |
+//! | `tls.rs` | the key and the certificate |
 //! | `stance.rs` | notes on keys without effect and on unknown keys |
+//! | `snapshot.rs` | which snapshot is restored, and what is written into the next ones |
 //! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
 //! | `error.rs` | all problems at once |
 //!
@@ -27,8 +29,10 @@ mod load_models;
 mod models;
 mod parse;
 mod properties;
+mod snapshot;
 mod source;
 mod stance;
+mod tls;
 mod typed;
 
 use std::num::NonZeroUsize;
@@ -40,10 +44,13 @@ pub use error::{ConfigError, ConfigErrors, Level, Note};
 pub use load_models::{LoadModel, LoadModels};
 pub use models::{ModelEntry, ModelsSetting};
 pub use properties::{Entry, Properties, PropertiesFormat, SyntaxError};
+pub use snapshot::Effective;
 pub use source::{Environment, ProcessEnvironment, Setting, temp_dir};
+pub use tls::{Password, TlsIdentity};
 
 use crate::cli::Overrides;
 use crate::cors::{Compiled, ListenerPolicies};
+use crate::snapshot::{ModelSnapshot, SnapshotFolder};
 use source::Gathered;
 use typed::Typed;
 
@@ -58,6 +65,10 @@ pub struct Config {
     pub management: ListenAddress,
     /// Where the metrics API listens.
     pub metrics: ListenAddress,
+    /// The mode of the files of `unix:` addresses.
+    pub unix_socket_mode: u32,
+    /// The key and the certificate of `https://` addresses.
+    pub tls: TlsIdentity,
     /// Whether the metrics API is served.
     pub enable_metrics_api: bool,
     /// HTTP threads over all listeners (`number_of_netty_threads`); none leaves it to the server.
@@ -68,6 +79,14 @@ pub struct Config {
     pub load_models: LoadModels,
     /// Settings per model version.
     pub models: ModelsSetting,
+    /// The models to start with in place of `load_models`: `model_snapshot`, or the snapshot that
+    /// `restore_snapshot` names.
+    pub restore: Option<ModelSnapshot>,
+    /// Where snapshots are written: `$LOG_LOCATION/config`, `logs/config` without that variable; none
+    /// with `--no-config-snapshots`, and in an embedding program that sets nothing.
+    pub snapshots: Option<SnapshotFolder>,
+    /// What is set, for the snapshots that are written.
+    pub effective: Effective,
     /// Workers of a model that says nothing; none: as many as there are GPUs, else cores, for
     /// models loaded at the start, and no workers for models registered later.
     pub default_workers_per_model: Option<NonZeroUsize>,
@@ -190,12 +209,18 @@ impl Config {
         }
         config.read_models(&typed, &mut found);
         config.check_addresses(&mut found);
+        config.tls = tls::identity(&config, &typed, &mut found);
         config.check_workers(&mut found);
         config.check_token_expiration(&mut found);
         config.check_model_store(&mut found);
         config.temp_dir = source::temp_dir(environment);
         config.log_location =
             environment.get("LOG_LOCATION").filter(|path| !path.is_empty()).map(PathBuf::from);
+        if !overrides.no_config_snapshots {
+            config.snapshots = Some(snapshot::folder(config.log_location.as_deref()));
+        }
+        config.restore = snapshot::restore(&config, &typed, &mut found);
+        config.effective = Effective::of(&found);
         config.file = found.file;
         config.cors = std::mem::take(&mut found.cors);
         let compiled = cors::compile(&config);
@@ -232,11 +257,20 @@ impl Config {
             inference: typed.address(Role::Inference),
             management: typed.address(Role::Management),
             metrics: typed.address(Role::Metrics),
+            unix_socket_mode: match typed.choice("unix_socket_mode") {
+                "0660" => 0o660,
+                "0666" => 0o666,
+                _ => 0o600,
+            },
+            tls: TlsIdentity::default(),
             enable_metrics_api: typed.bool("enable_metrics_api"),
             http_workers: typed.count("number_of_netty_threads"),
             model_store: typed.path("model_store"),
             load_models: LoadModels::None,
             models: ModelsSetting::default(),
+            restore: None,
+            snapshots: None,
+            effective: Effective::default(),
             default_workers_per_model: typed.count("default_workers_per_model"),
             workers_max: typed.count("workers_max").unwrap_or(NonZeroUsize::MIN),
             default_response_timeout: typed.seconds("default_response_timeout"),
@@ -310,12 +344,6 @@ impl Config {
         let roles: Vec<Role> = roles.collect();
         for (at, role) in roles.iter().enumerate() {
             let address = self.address(*role);
-            if address.is_tls()
-                && let keys::Stance::NotYet(reason) = keys::HTTPS
-            {
-                let problem = format!("{address} cannot be served: {reason} and use http:// here");
-                found.errors.push(error_about(*role, found, problem));
-            }
             for earlier in &roles[..at] {
                 let other = self.address(*earlier);
                 let shared = *earlier == Role::Inference && *role == Role::Management;

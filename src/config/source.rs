@@ -58,6 +58,8 @@ pub(super) struct Gathered {
     pub(super) settings: BTreeMap<String, Setting>,
     /// The CORS settings in their order, duplicates included; the room `cors` judges them.
     pub(super) cors: Vec<Setting>,
+    /// What stood in the file where a `$$NAME$$` was replaced, by origin.
+    pub(super) templates: BTreeMap<String, String>,
     pub(super) notes: Vec<Note>,
     pub(super) errors: Vec<ConfigError>,
 }
@@ -227,7 +229,10 @@ impl Gathered {
             let mut setting = Setting { key, value, origin, line: Some(line) };
             match interpolate(&setting.value, environment) {
                 Ok(value) => {
-                    setting.value = value;
+                    let template = std::mem::replace(&mut setting.value, value);
+                    if template != setting.value {
+                        self.templates.insert(setting.origin.clone(), template);
+                    }
                     settings.push(setting);
                 }
                 Err(problem) => self.errors.push(setting.error(problem)),
@@ -279,7 +284,7 @@ impl Gathered {
 }
 
 /// The whole file as text: UTF-8, else ISO-8859-1 as Java reads it.
-fn read_text(path: &Path) -> Result<String, String> {
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
@@ -307,6 +312,7 @@ fn from_command_line(overrides: &Overrides) -> Vec<Setting> {
         ("plugins_path", "--plugins-path", path(&overrides.plugins_path)),
         ("disable_token_authorization", "--disable-token-auth", flag(overrides.disable_token_auth)),
         ("enable_model_api", "--enable-model-api", flag(overrides.enable_model_api)),
+        ("restore_snapshot", "--snapshot", overrides.snapshot.clone()),
     ]
     .into_iter()
     .filter_map(|(key, origin, value)| Some(Setting::new(key, &value?, origin)))

@@ -87,7 +87,7 @@ fn the_defaults_are_torchserves_and_loopback() {
 fn every_supported_key_reaches_its_field() {
     let scene = Scene::new(
         "inference_address=http://0.0.0.0:9080\nmanagement_address=http://0.0.0.0:9081\n\
-         metrics_address=unix:/run/m.sock\nenable_metrics_api=false\nnumber_of_netty_threads=4\n\
+         metrics_address=unix:/run/m.sock\nunix_socket_mode=0660\nenable_metrics_api=false\nnumber_of_netty_threads=4\n\
          load_models=a.mar,b=c.mar\nmodels={\\\n \"a\": {\"1.0\": {\"minWorkers\": 2}}\\\n}\n\
          default_workers_per_model=3\nworkers_max=64\ndefault_response_timeout=10\n\
          default_startup_timeout=11\nunregister_model_timeout=12\njob_queue_size=13\n\
@@ -108,6 +108,8 @@ fn every_supported_key_reaches_its_field() {
         inference: tcp(9080),
         management: tcp(9081),
         metrics: ListenAddress::Unix("/run/m.sock".into()),
+        unix_socket_mode: 0o660,
+        tls: TlsIdentity::SelfSigned,
         enable_metrics_api: false,
         http_workers: NonZeroUsize::new(4),
         model_store: Some(scene.folder.path().join("store")),
@@ -116,6 +118,9 @@ fn every_supported_key_reaches_its_field() {
             LoadModel { name: Some("b".to_string()), archive: "c.mar".to_string() },
         ]),
         models: config.models.clone(),
+        restore: None,
+        snapshots: Some(crate::snapshot::SnapshotFolder::new("/logs/config")),
+        effective: config.effective.clone(),
         default_workers_per_model: NonZeroUsize::new(3),
         workers_max: NonZeroUsize::new(64).unwrap(),
         default_response_timeout: Duration::from_secs(10),
@@ -322,15 +327,6 @@ fn only_inference_and_management_may_share_an_address() {
         scene.messages(),
         ["management_address: http://127.0.0.1:8081 is taken by inference_address \
           (http://0.0.0.0:8081); write both alike to share one listener, or choose another port"]
-    );
-}
-
-#[test]
-fn an_https_address_is_refused_as_long_as_there_is_no_tls() {
-    assert_eq!(
-        Scene::new("inference_address=https://0.0.0.0:8443").messages(),
-        ["c:1: inference_address: https://0.0.0.0:8443 cannot be served: TLS is not available in \
-          this version; put a TLS proxy in front and use http:// here"]
     );
 }
 

@@ -51,5 +51,11 @@ fn is_same_site(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> bool {
 fn is_our_page(policy: &CorsPolicy, facts: &RequestFacts<'_>, origin: &HeaderValue) -> bool {
     let Ok(origin) = SerializedOrigin::parse(origin.as_bytes()) else { return false };
     policy.spec().same_origin_hosts.names_origin(&origin)
-        || facts.host().is_some_and(|host| hosts::is_same_host(&origin, host))
+        || (is_our_scheme(policy, &origin)
+            && facts.host().is_some_and(|host| hosts::is_same_host(&origin, host)))
+}
+
+/// Behind a proxy we do not know the scheme that browsers see; with TLS of our own we do.
+fn is_our_scheme(policy: &CorsPolicy, origin: &SerializedOrigin<'_>) -> bool {
+    !policy.spec().https || origin.scheme == b"https"
 }

@@ -56,6 +56,8 @@ pub struct PolicySpec {
     pub engine: Engine,
     /// Which decisions are logged.
     pub log: DecisionLog,
+    /// The listener speaks TLS itself: a page of `http://` is not its own, whatever its host.
+    pub https: bool,
     /// Hosts whose pages are our own.
     pub same_origin_hosts: Arc<HostList>,
     /// The only hosts that requests may name; empty: any.
@@ -194,6 +196,7 @@ impl PolicySpec {
             debug: false,
             engine: Engine::Native,
             log: DecisionLog::Denied,
+            https: false,
             same_origin_hosts: Arc::default(),
             allowed_hosts: Arc::default(),
             accepted: Accepted::default(),

@@ -5,6 +5,7 @@
 //! (`gate.rs`), in the same words.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use actix_http::RequestHead;
@@ -28,6 +29,9 @@ pub(super) struct AccessLine<'a> {
     pub(super) started: Instant,
 }
 
+/// A client's address; one on a Unix socket has none.
+struct Peer(Option<SocketAddr>);
+
 /// `kind/verdict/reason`.
 struct CorsWords(CorsOutcome);
 
@@ -49,10 +53,21 @@ impl AccessLine<'_> {
             status = self.status.as_u16(),
             ms = self.started.elapsed().as_secs_f64() * 1e3,
             request_id = self.request_id.as_str(),
-            peer = request.peer_addr.map(tracing::field::display),
+            peer = %Peer(request.peer_addr),
             origin = origin.map(tracing::field::display),
             cors = self.cors.map(CorsWords).map(tracing::field::display),
         );
+    }
+}
+
+// === impl Peer ===
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
     }
 }
 

@@ -56,6 +56,7 @@ impl Registry {
         let name = model.name.clone();
         match model.scale(limits, &self.next_worker_id) {
             Ok(workers) => {
+                self.changed();
                 let settled = model.workers.wait_for_ending(deadline(patience));
                 Ok(Scaled { workers, settled })
             }
@@ -67,12 +68,13 @@ impl Registry {
         }
     }
 
-    /// Makes a version the one that answers requests that name none.
+    /// Makes a version the one that answers requests that name none. Blocks for as long as the
+    /// observer does.
     ///
     /// # Errors
     /// [`SetDefaultError`].
     pub fn set_default(&self, name: &str, version: &str) -> Result<(), SetDefaultError> {
-        let _changes = self.lock();
+        let changes = self.lock();
         let mut table = Table::clone(&self.table.load());
         let Some(versions) = table.get_mut(name) else {
             return Err(SetDefaultError::NotFound { name: name.to_owned() });
@@ -83,6 +85,8 @@ impl Registry {
         }
         version.clone_into(&mut versions.default);
         self.table.store(Arc::new(table));
+        drop(changes);
+        self.changed();
         Ok(())
     }
 
@@ -100,6 +104,7 @@ impl Registry {
         patience: Duration,
     ) -> Result<(), UnregisterError> {
         let (model, _reservation) = self.take_out(name, version)?;
+        self.changed();
         let finished = model.begin_close().finish(deadline(patience));
         self.loader.metrics.forget_model(&model.name, &model.version);
         if finished { Ok(()) } else { Err(UnregisterError::TimedOut { name: name.to_owned() }) }

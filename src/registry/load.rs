@@ -52,6 +52,8 @@ pub struct LoadRequest {
     pub url: String,
     /// The name to serve it under; none for the manifest's.
     pub name: Option<String>,
+    /// The version that the archive is expected to hold; another one is served, with a warning.
+    pub version: Option<String>,
     /// `handler` of the register call.
     pub handler: Option<String>,
     /// `runtime` of the register call: shown in place of the manifest's.
@@ -72,6 +74,7 @@ pub(super) struct Opened {
     pub(super) default_version: bool,
     execution: Execution,
     url: String,
+    handler_override: Option<String>,
     runtime: Runtime,
     at_startup: bool,
     archive: ModelArchive,
@@ -112,6 +115,10 @@ impl Loader {
         let unnamed = if request.at_startup { Unnamed::UseFileName } else { Unnamed::Refuse };
         let name = archive.model_name(request.name.as_deref(), unnamed)?;
         let version = archive.version().to_owned();
+        if let Some(expected) = request.version.filter(|expected| *expected != version) {
+            let expected = Printable::new(&expected);
+            tracing::warn!(model = name, version, %expected, "the archive holds another version");
+        }
         for warning in archive.model_config().iter().flat_map(|config| &config.warnings) {
             tracing::warn!(model = name, version, "{warning}");
         }
@@ -136,6 +143,7 @@ impl Loader {
         Ok(Opened {
             runtime: runtime.unwrap_or(archive.manifest().runtime),
             url: request.url,
+            handler_override: request.handler,
             at_startup: request.at_startup,
             name,
             version,
@@ -185,6 +193,7 @@ impl Loader {
         }
         Ok(Model {
             url: opened.url,
+            handler_override: opened.handler_override,
             runtime: opened.runtime.as_str().to_owned(),
             loaded_at_startup: opened.at_startup,
             workers: Workers::new(equipment, weights),

@@ -28,7 +28,7 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -57,10 +57,13 @@ pub struct Registry {
     next_worker_id: AtomicUsize,
     /// Models that are on their way.
     loading: AtomicUsize,
+    /// Told of every change.
+    observer: OnceLock<Observer>,
     /// False until the models of the start have been tried, and again when the server stops.
     ready: AtomicBool,
 }
 
+type Observer = Box<dyn Fn(&Registry) + Send + Sync>;
 type Table = BTreeMap<String, Versions>;
 /// Name and version.
 type Key = (String, String);
@@ -98,8 +101,27 @@ impl Registry {
             entries,
             next_worker_id: AtomicUsize::new(FIRST_WORKER_ID),
             loading: AtomicUsize::new(0),
+            observer: OnceLock::new(),
             ready: AtomicBool::new(false),
         }
+    }
+
+    /// Has `observer` called after every change, on the thread that made it, before the change is
+    /// answered; it may block. The first one stays.
+    pub fn observe(&self, observer: impl Fn(&Registry) + Send + Sync + 'static) {
+        let _first = self.observer.set(Box::new(observer));
+    }
+
+    /// Something is registered, changed or unregistered.
+    fn changed(&self) {
+        if let Some(observer) = self.observer.get() {
+            observer(self);
+        }
+    }
+
+    /// Every model, by name. The table is never changed, only replaced.
+    pub fn models(&self) -> Arc<BTreeMap<String, Versions>> {
+        self.table.load_full()
     }
 
     /// The model that a request means.

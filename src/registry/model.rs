@@ -28,6 +28,8 @@ pub struct Model {
     pub version: String,
     /// The archive's name in the model store, as it was registered.
     pub url: String,
+    /// The handler that it was registered with in place of the manifest's.
+    pub handler_override: Option<String>,
     /// The manifest's runtime (`python`): shown only, the model runs in this process.
     pub runtime: String,
     /// The settings that it was registered with.

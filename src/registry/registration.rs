@@ -113,6 +113,8 @@ impl Registration<'_> {
             // The series exist once the model is loaded; nobody else has this name and version.
             let (name, version) = &reservation.key;
             registry.loader.metrics.forget_model(name, version);
+        } else {
+            registry.changed();
         }
         published
     }

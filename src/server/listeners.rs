@@ -4,13 +4,16 @@
 //! address that cannot be opened is an error that names its key.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
 use actix_web::HttpServer;
 use actix_web::dev::Server as ActixServer;
+use tokio::net::TcpSocket;
 
 use super::app::{AppState, Role, create_service};
+use super::tls::{self, Tls};
+use super::unix_socket::{self, SocketFile};
 use crate::config::{Config, ListenAddress};
 use crate::engine::{available_cores, run_in_short_slices};
 
@@ -21,6 +24,24 @@ pub(super) struct Listener {
     /// As the configuration has it, with the port that was really taken.
     pub(super) shown: String,
     pub(super) server: ActixServer,
+    /// Removed when the listener has ended; none for TCP.
+    pub(super) socket_file: Option<SocketFile>,
+}
+
+/// What every listener keeps its clients to.
+pub(super) struct Bounds {
+    /// Threads.
+    pub(super) workers: usize,
+    /// Waiting connections that the kernel keeps.
+    pub(super) backlog: u32,
+    /// An idle connection is kept this long.
+    pub(super) keep_alive: Duration,
+    /// A client has this long to send its request head.
+    pub(super) head_timeout: Duration,
+    /// The rest of a body that nobody wants is read for this long.
+    pub(super) linger: Duration,
+    /// Requests in hand have this long when the server stops.
+    pub(super) shutdown_timeout: Duration,
 }
 
 /// An address could not be opened.
@@ -52,6 +73,7 @@ const BACKLOG: u32 = 2048;
 pub(super) fn open(
     config: &Config,
     app: &AppState,
+    tls: Option<&Tls>,
     shutdown_timeout: Duration,
 ) -> Result<Vec<Listener>, ListenError> {
     let cores = available_cores().get();
@@ -69,7 +91,15 @@ pub(super) fn open(
         listeners.push((Role::Metrics, "metrics_address", &config.metrics, 1));
     }
     let open = |(role, key, address, workers)| {
-        open_one(role, address, workers, app, shutdown_timeout)
+        let bounds = Bounds {
+            workers,
+            backlog: BACKLOG,
+            keep_alive: KEEP_ALIVE,
+            head_timeout: HEAD_TIMEOUT,
+            linger: LINGER,
+            shutdown_timeout,
+        };
+        open_one(role, address, &bounds, app, tls, config.unix_socket_mode)
             .map_err(|error| explain(key, address, &error))
     };
     listeners.into_iter().map(open).collect()
@@ -78,9 +108,10 @@ pub(super) fn open(
 fn open_one(
     role: Role,
     address: &ListenAddress,
-    workers: usize,
+    bounds: &Bounds,
     app: &AppState,
-    shutdown_timeout: Duration,
+    tls: Option<&Tls>,
+    socket_mode: u32,
 ) -> io::Result<Listener> {
     let app = app.clone();
     // Called by each of its threads, once.
@@ -88,30 +119,84 @@ fn open_one(
         run_in_short_slices();
         create_service(role, &app)
     };
+    if let (ListenAddress::Tcp { host, port, .. }, true, Some(tls)) =
+        (address, address.is_tls(), tls)
+    {
+        let sockets = bind_all(host, *port, bounds.backlog)?;
+        let addresses =
+            sockets.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let config = tls.server_config().map_err(io::Error::other)?;
+        let server = tls::serve(sockets, config, bounds, service)?;
+        let shown = shown(address, &addresses);
+        return Ok(Listener { role, addresses, shown, server, socket_file: None });
+    }
     let server = HttpServer::new(service)
-        .workers(workers)
-        .backlog(BACKLOG)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .client_disconnect_timeout(LINGER)
+        .workers(bounds.workers)
+        .backlog(bounds.backlog)
+        .keep_alive(bounds.keep_alive)
+        .client_request_timeout(bounds.head_timeout)
+        .client_disconnect_timeout(bounds.linger)
         // A client that closes its end has gone away, as for nginx: nothing more is done for it.
         .h1_allow_half_closed(false)
-        .shutdown_timeout(shutdown_timeout.as_secs())
+        .shutdown_timeout(bounds.shutdown_timeout.as_secs())
         .disable_signals();
-    let server = match address {
-        ListenAddress::Tcp { host, port, .. } => server.bind((host.as_str(), *port))?,
-        ListenAddress::Unix(path) => server.bind_uds(path)?,
+    let (server, socket_file) = match address {
+        ListenAddress::Tcp { host, port, .. } => (server.bind((host.as_str(), *port))?, None),
+        ListenAddress::Unix(path) => {
+            let (listener, file) = unix_socket::open(path, socket_mode, BACKLOG)?;
+            (server.listen_uds(listener)?, Some(file))
+        }
     };
     let addresses = server.addrs();
-    let shown = match (address, addresses.first()) {
-        (ListenAddress::Tcp { port: 0, .. }, Some(taken)) => format!("http://{taken}"),
+    let shown = shown(address, &addresses);
+    Ok(Listener { role, addresses, shown, server: server.run(), socket_file })
+}
+
+/// The address with the port that was really taken.
+fn shown(address: &ListenAddress, taken: &[SocketAddr]) -> String {
+    let scheme = if address.is_tls() { "https" } else { "http" };
+    match (address, taken.first()) {
+        (ListenAddress::Tcp { port: 0, .. }, Some(taken)) => format!("{scheme}://{taken}"),
         _ => address.to_string(),
-    };
-    Ok(Listener { role, addresses, shown, server: server.run() })
+    }
+}
+
+/// Listens on every address that a host's name stands for, as `HttpServer::bind` does: one that is
+/// taken or not this machine's does not matter as long as another is free.
+fn bind_all(host: &str, port: u16, backlog: u32) -> io::Result<Vec<TcpListener>> {
+    let mut sockets = Vec::new();
+    let mut refused = None;
+    for address in (host, port).to_socket_addrs()? {
+        match bind_one(address, backlog) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => refused = Some(error),
+        }
+    }
+    if sockets.is_empty() {
+        return Err(refused.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()));
+    }
+    Ok(sockets)
+}
+
+fn bind_one(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(backlog)?.into_std()
 }
 
 fn explain(key: &'static str, address: &ListenAddress, error: &io::Error) -> ListenError {
+    let is_socket = matches!(address, ListenAddress::Unix(_));
     let reason = match error.kind() {
+        io::ErrorKind::AddrInUse if is_socket => {
+            "another program listens there; stop it or choose another path".to_owned()
+        }
+        io::ErrorKind::PermissionDenied if is_socket => {
+            format!("{error}; choose a folder in which this user can make files")
+        }
+        io::ErrorKind::NotFound if is_socket => {
+            format!("{error}; make its folder first, or choose another path")
+        }
         io::ErrorKind::AddrInUse => {
             "another program listens there; stop it or choose another port".to_owned()
         }

@@ -6,7 +6,10 @@
 mod app;
 mod listeners;
 mod shutdown;
+mod snapshots;
 mod startup;
+mod tls;
+mod unix_socket;
 mod unpack_dir;
 
 use std::net::SocketAddr;
@@ -17,6 +20,7 @@ use tokio::sync::watch;
 pub use app::{AppState, Role, create_app, create_service};
 pub use listeners::ListenError;
 pub use startup::{StartError, Summary};
+pub use tls::TlsError;
 
 use crate::auth::PublishedKeys;
 use crate::config::Config;
@@ -24,6 +28,8 @@ use crate::engine::Engine;
 use crate::handlers::Catalog;
 use crate::registry::{LoadRequest, Registry};
 use listeners::Listener;
+use snapshots::Recorder;
+use tls::Tls;
 use unpack_dir::UnpackDir;
 
 /// An inference server whose addresses are open.
@@ -33,9 +39,15 @@ pub struct Server {
     keys: Option<PublishedKeys>,
     registry: Arc<Registry>,
     load: Vec<LoadRequest>,
+    /// None when no snapshots are written.
+    recorder: Option<Arc<Recorder>>,
     unpack_dir: UnpackDir,
+    /// None when no address is `https://`.
+    tls: Option<Tls>,
     phase: watch::Sender<Phase>,
     stop: Arc<watch::Sender<bool>>,
+    /// Changes with every wish to read files again.
+    reload: Arc<watch::Sender<u64>>,
 }
 
 /// What an embedding program brings of its own.
@@ -64,6 +76,7 @@ pub enum Phase {
 #[derive(Clone)]
 pub struct ServerHandle {
     stop: Arc<watch::Sender<bool>>,
+    reload: Arc<watch::Sender<u64>>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -95,7 +108,11 @@ impl Server {
 
     /// Stops the server from elsewhere.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { stop: Arc::clone(&self.stop), phase: self.phase.subscribe() }
+        ServerHandle {
+            stop: Arc::clone(&self.stop),
+            reload: Arc::clone(&self.reload),
+            phase: self.phase.subscribe(),
+        }
     }
 
     /// The models.
@@ -119,6 +136,12 @@ impl ServerHandle {
     /// Asks the server to stop; `run` returns when it has.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Asks the server to read again what may change while it runs: the certificate. What cannot be
+    /// used is said in the log, and what is in force stays.
+    pub fn reload(&self) {
+        self.reload.send_modify(|times| *times = times.wrapping_add(1));
     }
 
     /// Waits until the server is in `phase` or a later one.

@@ -18,16 +18,35 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The workers have this long after that.
 const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A task that ends with the server.
+struct Following(tokio::task::JoinHandle<()>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs the server to its end.
 pub(super) async fn serve(server: Server) -> std::io::Result<()> {
-    let Server { listeners, keys, registry, load, unpack_dir, phase, stop } = server;
-    let summary = Summary::of(&listeners, keys.as_ref());
+    let Server { listeners, keys, registry, load, recorder, unpack_dir, tls, phase, stop, reload } =
+        server;
+    let summary = Summary::of(&listeners, keys.as_ref(), tls.as_ref());
+    let _following = tls.map(|tls| Following(tokio::spawn(tls.follow(reload.subscribe()))));
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
-    let serving = tokio::spawn(try_join_all(listeners.into_iter().map(|each| each.server)));
+    let (servers, socket_files): (Vec<_>, Vec<_>) =
+        listeners.into_iter().map(|each| (each.server, each.socket_file)).unzip();
+    let serving = tokio::spawn(try_join_all(servers));
 
     let loading = {
         let registry = Arc::clone(&registry);
-        tokio::task::spawn_blocking(move || registry.load_all(load))
+        let recorder = recorder.clone();
+        tokio::task::spawn_blocking(move || {
+            registry.load_all(load);
+            if let Some(recorder) = recorder {
+                recorder.started(&registry);
+            }
+        })
     };
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
@@ -49,6 +68,10 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     let stopped = handles.iter().map(|handle| handle.stop(true));
     futures_util::future::join_all(stopped).await;
     let ended = result(serving.await);
+    drop(socket_files);
+    if let Some(recorder) = recorder {
+        recorder.stopping(Arc::clone(&registry)).await;
+    }
     let closing = tokio::task::spawn_blocking(move || registry.close(WORKERS_TIMEOUT));
     closing.await.map_err(std::io::Error::other)?;
     drop(unpack_dir);

@@ -8,12 +8,14 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use super::listeners::{self, ListenError, Listener};
+use super::snapshots::{self, Recorder};
+use super::tls::{Tls, TlsError};
 use super::unpack_dir::UnpackDir;
 use super::{AppState, Parts, Phase, Server, shutdown};
 use crate::archive::{self, ArchiveLimits};
 use crate::auth::{KeyFileError, NoRandomness, PublishedKeys, TokenAuthorization};
 use crate::batching::{DecodePool, Filling};
-use crate::config::{BatchPolicy, Config, LoadModels, ModelEntry};
+use crate::config::{self, BatchPolicy, Config, ListenAddress, LoadModels, ModelEntry, Scheme};
 use crate::cors::Unobserved;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
 use crate::http::State;
@@ -32,6 +34,22 @@ pub enum StartError {
     /// The model store cannot be read.
     #[error(transparent)]
     ModelStore(#[from] archive::ArchiveError),
+    /// A snapshot names an archive that is not in the model store.
+    #[error(
+        "the snapshot's model {name}, version {version}, cannot be restored: {reason}; put the \
+         archive into the model store, or start without the snapshot"
+    )]
+    Snapshot {
+        /// The model.
+        name: String,
+        /// Its version.
+        version: String,
+        /// The archive's name and what is wrong.
+        reason: archive::ArchiveError,
+    },
+    /// The key or the certificate of an `https://` address cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The folder for unpacked archives cannot be made.
     #[error(
         "{path} cannot be used to unpack models: {reason}; set TEMP to a folder that can be written"
@@ -67,6 +85,8 @@ pub struct Summary {
     listeners: Vec<(&'static str, String)>,
     /// The path of the key file; none when clients need no token.
     key_file: Option<String>,
+    /// Clients have to be told to trust the certificate.
+    self_signed: bool,
 }
 
 /// Opens the addresses.
@@ -100,7 +120,12 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         handlers: parts.handlers,
     };
     let registry = Arc::new(Registry::new(loader, entries(&config)));
-    let load = load_requests(&config)?;
+    let load = load_requests(&config, gpus)?;
+    let recorder = Recorder::new(&config);
+    if let Some(recorder) = &recorder {
+        let recorder = Arc::clone(recorder);
+        registry.observe(move |registry| recorder.changed(registry));
+    }
     let authorization = match config.disable_token_authorization {
         true => None,
         false => Some(TokenAuthorization::new(config.token_expiration, SystemTime::now())?),
@@ -118,7 +143,8 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         observer: Arc::new(Unobserved),
         access_log: config.access_log,
     };
-    let listeners = listeners::open(&config, &app, shutdown::DRAIN_TIMEOUT)?;
+    let tls = load_tls(&config)?;
+    let listeners = listeners::open(&config, &app, tls.as_ref(), shutdown::DRAIN_TIMEOUT)?;
     // Once the addresses are ours: a second server that is started in the same folder by mistake
     // ends before it overwrites the keys of the first.
     let keys = authorization.map(|keys| keys.publish(&config.key_file)).transpose()?;
@@ -127,9 +153,12 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         keys,
         registry,
         load,
+        recorder,
         unpack_dir,
+        tls,
         phase: watch::Sender::new(Phase::Loading),
         stop: Arc::new(watch::Sender::new(false)),
+        reload: Arc::new(watch::Sender::new(0)),
     })
 }
 
@@ -158,6 +187,29 @@ fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+/// The certificate, where an address needs one.
+fn load_tls(config: &Config) -> Result<Option<Tls>, TlsError> {
+    let mut hosts = Vec::new();
+    for role in config::Role::ALL {
+        // What is not served needs no certificate.
+        if role == config::Role::Metrics && !config.enable_metrics_api {
+            continue;
+        }
+        if let ListenAddress::Tcp { scheme: Scheme::Https, host, .. } = config.address(role) {
+            hosts.push(host.clone());
+        }
+    }
+    if hosts.is_empty() {
+        return Ok(None);
+    }
+    // The names by which clients may call a server whose certificate is its own.
+    hosts.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+    hosts.push(hostname());
+    hosts.sort();
+    hosts.dedup();
+    Tls::load(config.tls.clone(), hosts).map(Some)
 }
 
 fn defaults(config: &Config, gpus: usize) -> Defaults {
@@ -200,8 +252,20 @@ fn of_entry(entry: &ModelEntry) -> PartialSettings {
     }
 }
 
-/// What `load_models` asks for, in its order.
-fn load_requests(config: &Config) -> Result<Vec<LoadRequest>, StartError> {
+/// The models of the snapshot, else what `load_models` asks for, in its order.
+fn load_requests(config: &Config, gpus: usize) -> Result<Vec<LoadRequest>, StartError> {
+    if let Some(snapshot) = &config.restore {
+        // As in TorchServe: with an archive gone, nothing is started.
+        if let Some(store) = &config.model_store {
+            for (name, version, model) in snapshot.iter() {
+                archive::resolve(store, &model.mar_name).map_err(|reason| {
+                    let (name, version) = (name.to_owned(), version.to_owned());
+                    StartError::Snapshot { name, version, reason }
+                })?;
+            }
+        }
+        return Ok(snapshots::load_requests(snapshot, defaults(config, gpus).workers));
+    }
     let request = |url: String, name: Option<String>| LoadRequest {
         url,
         name,
@@ -223,10 +287,15 @@ fn load_requests(config: &Config) -> Result<Vec<LoadRequest>, StartError> {
 
 impl Summary {
     /// Where the listeners and the keys are.
-    pub(super) fn of(listeners: &[Listener], keys: Option<&PublishedKeys>) -> Summary {
+    pub(super) fn of(
+        listeners: &[Listener],
+        keys: Option<&PublishedKeys>,
+        tls: Option<&Tls>,
+    ) -> Summary {
         let listeners = listeners.iter().map(|each| (each.role.as_str(), each.shown.clone()));
         let key_file = keys.map(|keys| keys.path().to_owned());
-        Summary { listeners: listeners.collect(), key_file }
+        let self_signed = tls.is_some_and(Tls::is_self_signed);
+        Summary { listeners: listeners.collect(), key_file, self_signed }
     }
 
     /// One line a listener and a model. The last line is the one that TorchServe's harnesses wait
@@ -249,7 +318,8 @@ impl Summary {
         let header = self.key_file.as_ref().map_or("", |_| "-H 'Authorization: Bearer KEY' ");
         for model in &models {
             let address = inference.unwrap_or_default();
-            tracing::info!("try: curl -T FILE {header}{address}/predictions/{}", model.name);
+            let trust = if self.self_signed && address.starts_with("https") { "-k " } else { "" };
+            tracing::info!("try: curl -T FILE {trust}{header}{address}/predictions/{}", model.name);
         }
         tracing::info!("Model server started.");
     }

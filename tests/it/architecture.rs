@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bench", &[]),
     ("cli", &[]),
     ("commands", &["bench", "cli", "config", "cors", "pid_file", "server", "telemetry"]),
-    ("config", &["cli", "cors"]),
+    ("config", &["cli", "cors", "snapshot"]),
     ("cors", &[]),
     ("engine", &[]),
     ("error", &["archive", "batching", "engine", "handlers", "registry"]),
@@ -28,9 +28,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         "server",
         &[
             "archive", "auth", "batching", "config", "cors", "engine", "handlers", "http",
-            "metrics", "registry",
+            "metrics", "registry", "snapshot",
         ],
     ),
+    ("snapshot", &[]),
     ("telemetry", &[]),
 ];
 

@@ -21,4 +21,6 @@ mod load;
 mod management;
 mod predictions;
 mod process;
+mod snapshots;
 mod support;
+mod tls;

@@ -46,6 +46,7 @@ struct Builder<'a, 'r> {
 impl<'a> Builder<'a, '_> {
     fn listener(mut self) -> Option<ListenerPolicy> {
         let mut spec = PolicySpec::new(self.listener);
+        spec.https = self.facts.is_https(self.listener);
         self.apply(&Scope::Listener, &mut spec);
         self.merge_file(&mut spec);
         self.require_origin(&spec);

@@ -72,6 +72,8 @@ pub struct ListenerFacts {
     pub models: Option<Vec<String>>,
     /// Models can be registered later: an override for an unknown one may still match.
     pub models_load_later: bool,
+    /// Which listeners speak TLS themselves: inference, management, metrics.
+    pub https: [bool; 3],
 }
 
 /// From where a bound address can be reached.
@@ -164,6 +166,7 @@ impl Default for ListenerFacts {
             metrics: BindScope::Loopback,
             models: None,
             models_load_later: true,
+            https: [false; 3],
         }
     }
 }
@@ -174,6 +177,15 @@ impl ListenerFacts {
             Listener::Inference => self.inference,
             Listener::Management => self.management,
             Listener::Metrics => self.metrics,
+        }
+    }
+
+    fn is_https(&self, listener: Listener) -> bool {
+        let [inference, management, metrics] = self.https;
+        match listener {
+            Listener::Inference => inference,
+            Listener::Management => management,
+            Listener::Metrics => metrics,
         }
     }
 

@@ -35,6 +35,7 @@ fn open() -> ListenerFacts {
         metrics: BindScope::Any,
         models: None,
         models_load_later: true,
+        https: [false; 3],
     }
 }
 

@@ -48,6 +48,23 @@ fn b30_management_refuses_cross_site_writes_also_when_cors_is_off() {
 }
 
 #[test]
+fn b30_a_page_of_http_is_foreign_to_a_listener_that_speaks_tls_itself() {
+    let blocked = |https: bool, origin: &str, host: &str| {
+        let facts = ListenerFacts { https: [https; 3], ..open() };
+        let policy = compile(&[], &facts).policies.unwrap().management;
+        let headers = [("host", host), (ORIGIN, origin)];
+        decision(&policy, "POST /models", &headers).verdict == Verdict::Blocked
+    };
+    assert!(!blocked(true, "https://a.example", "a.example"));
+    assert!(!blocked(true, "https://a.example:8444", "a.example:8444"));
+    assert!(blocked(true, "http://a.example", "a.example"));
+    assert!(blocked(true, "http://a.example:8444", "a.example:8444"));
+    // Behind a proxy the scheme that browsers see is not known.
+    assert!(!blocked(false, "http://a.example", "a.example"));
+    assert!(!blocked(false, "https://a.example", "a.example"));
+}
+
+#[test]
 fn b30_the_refusal_names_the_property_and_varies_under_a_list() {
     let policy = policies(&["management_cors.allowed.origin=https://app.example.com"]).management;
     let sketch = request("DELETE /models/m", &[(ORIGIN, EVIL)]);

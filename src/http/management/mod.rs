@@ -92,7 +92,9 @@ pub(super) async fn answer(
             let model = state.registry.resolve(&model, version.as_deref())?;
             Ok(response::json(StatusCode::OK, &openapi::managed_model(&model.name)))
         }
-        (SetDefault { model, version }, Verb::Put) => set_default::answer(state, &model, &version),
+        (SetDefault { model, version }, Verb::Put) => {
+            set_default::answer(state, model, version).await
+        }
         // With this path TorchServe reads no version: the default one is meant.
         (SetDefault { model, .. }, Verb::Get) => {
             describe::answer(request, state, &model, Option::None)

@@ -154,6 +154,6 @@ fn load_request(parameters: &Parameters) -> Result<LoadRequest, ServeError> {
             ..PartialSettings::default()
         },
         initial_workers: workers.map(|workers| usize::try_from(workers).unwrap_or(0)),
-        at_startup: false,
+        ..LoadRequest::default()
     })
 }

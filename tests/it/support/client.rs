@@ -2,14 +2,20 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One connection.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
+    peer: SocketAddr,
     /// Read, not yet used.
     rest: Vec<u8>,
 }
+
+/// Plain, or inside TLS.
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
 
 /// An answer as it came.
 #[derive(Debug, Clone)]
@@ -37,7 +43,18 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.set_nodelay(true).unwrap();
-        Client { stream, rest: Vec::new() }
+        Client { stream: Box::new(stream), peer: address, rest: Vec::new() }
+    }
+
+    /// The same inside TLS with `localhost`; trusts what `config` trusts.
+    #[track_caller]
+    pub fn connect_tls(address: SocketAddr, config: Arc<rustls::ClientConfig>) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let name = "localhost".try_into().unwrap();
+        let session = rustls::ClientConnection::new(config, name).unwrap();
+        let stream = rustls::StreamOwned::new(session, stream);
+        Client { stream: Box::new(stream), peer: address, rest: Vec::new() }
     }
 
     /// Sends a request with `Content-Length` and reads the answer; the connection stays open.
@@ -51,7 +68,7 @@ impl Client {
     ) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            head += &format!("Host: {}\r\n", self.stream.peer_addr().unwrap());
+            head += &format!("Host: {}\r\n", self.peer);
         }
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");

@@ -77,6 +77,9 @@ impl TestServer {
         let overrides = Overrides { ts_config: Some(file), ..Overrides::default() };
         let mut environment = std::collections::BTreeMap::new();
         environment.insert("TEMP".to_owned(), folder.path().join("temp").display().to_string());
+        // Where snapshots go.
+        environment
+            .insert("LOG_LOCATION".to_owned(), folder.path().join("logs").display().to_string());
         let mut config =
             Config::load(&overrides, &environment).unwrap_or_else(|errors| panic!("{errors}"));
         // The tests of one process share a working directory.
@@ -146,6 +149,11 @@ impl TestServer {
     /// Asks it to stop and goes on at once.
     pub fn begin_stop(&self) {
         self.handle.stop();
+    }
+
+    /// Asks it to read its certificate again.
+    pub fn reload(&self) {
+        self.handle.reload();
     }
 
     fn end(&mut self) {

@@ -1,0 +1,136 @@
+//! What one `https://` listener does with a connection: handshake, then HTTP/2 or HTTP/1.1.
+//!
+//! Called by `listeners.rs`. Who speaks plain HTTP here is told so in plain HTTP (TorchServe's words),
+//! instead of being shown a TLS alert that no client can explain.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::{HttpService, Protocol, Request, Response};
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::Error;
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{AppConfig, Server};
+use futures_util::TryFutureExt;
+use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::connection::Connection;
+use super::stream_limits::{CountedBody, StreamLimits};
+use crate::server::listeners::Bounds;
+
+/// A client has this long for its first byte, and as long again for the rest of the handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that are read from who speaks plain HTTP, so that the answer is not lost in a reset.
+const MAX_PLAIN: u64 = 64 << 10;
+/// How long they are waited for.
+const PLAIN_LINGER: Duration = Duration::from_secs(1);
+
+/// Serves `sockets` over TLS with what `service` makes, once for each thread.
+///
+/// # Errors
+/// The operating system's.
+pub(in crate::server) fn serve<F, S, B>(
+    sockets: Vec<TcpListener>,
+    config: ServerConfig,
+    bounds: &Bounds,
+    service: F,
+) -> io::Result<Server>
+where
+    F: Fn() -> S + Send + Clone + 'static,
+    S: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = Response<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
+    S::Future: 'static,
+    S::Service: 'static,
+    B: MessageBody + 'static,
+{
+    let mut builder = Server::build()
+        .workers(bounds.workers)
+        .backlog(bounds.backlog)
+        .shutdown_timeout(bounds.shutdown_timeout.as_secs())
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let (keep_alive, head_timeout, linger) =
+        (bounds.keep_alive, bounds.head_timeout, bounds.linger);
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let factory = move || {
+        let acceptor = acceptor.clone();
+        let application = map_config(service(), |()| AppConfig::default())
+            .map_err(|error| error.error_response());
+        let (http1_stopping, http2_stopping) = (stopping.clone(), stopping.clone());
+        let http = HttpService::<_, _, EitherBody<CountedBody<B>>>::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = http1_stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(keep_alive)
+            .client_request_timeout(head_timeout)
+            .client_disconnect_timeout(linger)
+            // As on the other listeners: a client that closes its end has gone away.
+            .h1_allow_half_closed(false)
+            .on_connect_ext(|connection: &Connection, extensions| {
+                extensions.insert(connection.streams.clone());
+            })
+            .finish(StreamLimits(application))
+            .map_err(|error| tracing::debug!(%error, "an HTTPS connection ended"));
+        fn_service(move |stream| {
+            let stopping = http2_stopping.clone();
+            // Scans, and clients that do not trust the certificate: no matter of this server.
+            open(stream, acceptor.clone(), async move { stopping.notified().await })
+                .map_err(|error| tracing::debug!(%error, "no TLS connection"))
+        })
+        .and_then(http)
+    };
+    for socket in sockets {
+        builder = builder.listen("https", socket, factory.clone())?;
+    }
+    Ok(builder.run())
+}
+
+/// The handshake.
+async fn open(
+    mut stream: TcpStream,
+    acceptor: TlsAcceptor,
+    stopping: impl Future<Output = ()> + 'static,
+) -> io::Result<(Connection, Protocol, Option<SocketAddr>)> {
+    let peer = stream.peer_addr().ok();
+    timeout(HANDSHAKE_TIMEOUT, refuse_plain_http(&mut stream)).await??;
+    // Answers are written whole: nothing is gained by waiting for more.
+    stream.set_nodelay(true)?;
+    let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
+    Ok(match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => (Connection::http2(stream, stopping), Protocol::Http2, peer),
+        _ => (Connection::http1(stream), Protocol::Http1, peer),
+    })
+}
+
+/// An error when the first byte begins the name of a method; the client has been told then.
+async fn refuse_plain_http(stream: &mut TcpStream) -> io::Result<()> {
+    let mut first = [0];
+    let seen = stream.peek(&mut first).await?;
+    // A handshake record begins with 22.
+    if seen == 0 || !first[0].is_ascii_alphabetic() {
+        return Ok(());
+    }
+    let body = "{\n  \"status\": \"This Torchfront instance only accepts HTTPS requests\"\n}\n";
+    let head = format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut rest = stream.take(MAX_PLAIN);
+    let _lingered = timeout(PLAIN_LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    Err(io::Error::other("a client spoke plain HTTP"))
+}
