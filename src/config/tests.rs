@@ -275,8 +275,8 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
         "c:1: enable_model_api: got \"yes\", expected true or false (TorchServe would take \
          anything but true as false)",
         "c:2: job_queue_size: got \"0\", expected a whole number from 1 to 1000000",
-        "c:3: inference_address: got \"127.0.0.1:8080\", expected http://HOST[:PORT] or \
-         unix:/PATH, for example http://127.0.0.1:8080 or http://[::1]:8080",
+        "c:3: inference_address: got \"127.0.0.1:8080\", expected http://HOST[:PORT], \
+         https://HOST[:PORT] or unix:/PATH, for example http://127.0.0.1:8080 or http://[::1]:8080",
         "c:4: \\u needs four hexadecimal digits, for example \\u00e9; write \\\\u for a backslash \
          and a u",
         "c:5: metrics_config: the environment variable NO_SUCH is not set; set it, or write the \
