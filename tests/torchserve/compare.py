@@ -1,4 +1,4 @@
-"""Compares two recordings of a run field by field; declared rules (`rules.py`) explain differences.
+"""Compares two recordings of a run field by field; declared rules (`rules/`) explain differences.
 
 A field is `status`, `kept`, `interim`, `body`, `header:NAME`, or `sample`: one line of metrics that only
 one server has. A rule may also be about `lines`: the lines of a body that differ, without the others. Two bodies are equal when their text

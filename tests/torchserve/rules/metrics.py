@@ -1,0 +1,18 @@
+"""The metrics listener."""
+
+from .form import rule
+
+own = "ts_batch_size|ts_[a-z]+_duration_seconds|ts_http_requests_total|ts_predictions_total|ts_queue_depth|ts_raw_forward_seconds|ts_serving_efficiency"
+rule(
+    "D41",
+    "open/metrics* tokens/*-metrics",
+    "sample",
+    None,
+    rf"(# (HELP|TYPE) )?({own})(_bucket|_sum|_count)?[ {{].*",
+)
+gone = r'WorkerName="W-<worker>-(bare|over|lenient|configured)_1\.0"|WorkerName="W-<worker>-colours_2\.0"'
+gone += r'|model_name="colours",model_version="2\.0"|model_name="no_version",'
+rule("D42", "open/metrics*", "sample", rf".*({gone}).*", None)
+rule("D43", "open/metrics*", "sample", None, r'.*[nN]ame="(echo|tiny_classifier|mlp)".*')
+rule("D44", "pages/cors-*-measures", "body", "", "# HELP .*")
+rule("D44", "pages/cors-*-measures", "header:content-length", "0", "<length>")
