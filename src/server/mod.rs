@@ -38,6 +38,7 @@ pub struct Server {
     /// None when clients need no token.
     keys: Option<PublishedKeys>,
     registry: Arc<Registry>,
+    app: AppState,
     load: Vec<LoadRequest>,
     /// None when no snapshots are written.
     recorder: Option<Arc<Recorder>>,
@@ -118,6 +119,11 @@ impl Server {
     /// The models.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// What its applications share: for a program that serves one itself, with [`create_service`].
+    pub fn app(&self) -> &AppState {
+        &self.app
     }
 
     /// Loads the models and serves until [`ServerHandle::stop`]; then everything that was accepted

@@ -29,8 +29,19 @@ impl Drop for Following {
 
 /// Runs the server to its end.
 pub(super) async fn serve(server: Server) -> std::io::Result<()> {
-    let Server { listeners, keys, registry, load, recorder, unpack_dir, tls, phase, stop, reload } =
-        server;
+    let Server {
+        listeners,
+        keys,
+        registry,
+        load,
+        recorder,
+        unpack_dir,
+        tls,
+        phase,
+        stop,
+        reload,
+        ..
+    } = server;
     let summary = Summary::of(&listeners, keys.as_ref(), tls.as_ref());
     let _following = tls.map(|tls| Following(tokio::spawn(tls.follow(reload.subscribe()))));
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();

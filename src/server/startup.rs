@@ -152,6 +152,7 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         listeners,
         keys,
         registry,
+        app,
         load,
         recorder,
         unpack_dir,
