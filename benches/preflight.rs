@@ -25,7 +25,7 @@ use torchfront::cors::{
     compile, decide,
 };
 use torchfront::engine::fake::FakeEngine;
-use torchfront::handlers::Catalog;
+use torchfront::handlers::{Catalog, Envelope};
 use torchfront::http::State;
 use torchfront::metrics::Metrics;
 use torchfront::registry::{Defaults, Loader, Registry};
@@ -163,6 +163,7 @@ fn app_state(access_log: bool) -> AppState {
             filling: Filling::WorkConserving,
             limit_max_image_pixels: true,
             default_service_handler: None,
+            service_envelope: Envelope::None,
         },
         model_store: None,
         unpack_dir: std::env::temp_dir(),
@@ -177,6 +178,7 @@ fn app_state(access_log: bool) -> AppState {
             registry: Arc::new(Registry::new(loader, Default::default())),
             metrics,
             max_request_size: 6_553_500,
+            max_response_size: 6_553_500,
             authorization: None,
             enable_model_api: false,
             unregister_model_timeout: Duration::from_secs(120),

@@ -43,12 +43,25 @@ impl ServeError {
         ServeError::new(400, "BadRequestException", message)
     }
 
+    /// 400: `/invocations` names no model, and there is not just one.
+    pub fn model_name_required() -> ServeError {
+        ServeError::bad_request("Parameter model_name is required.")
+    }
+
     /// 413: the body is larger than `max_request_size`.
     pub fn body_too_large(limit: usize) -> ServeError {
         let message = format!(
             "The request body is larger than {limit} bytes; send less, or raise max_request_size"
         );
         ServeError::new(413, "RequestEntityTooLargeException", message)
+    }
+
+    /// 500 as in TorchServe, whose worker ends then: the answer is larger than `max_response_size`.
+    pub fn response_too_large(limit: usize) -> ServeError {
+        let message = format!(
+            "The answer is larger than {limit} bytes; ask for less, or raise max_response_size"
+        );
+        ServeError::new(500, "InternalServerException", message)
     }
 
     /// 408: the client sent its body too slowly, or stopped.

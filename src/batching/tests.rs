@@ -9,7 +9,10 @@ use super::*;
 use crate::engine::{
     DType, Device, Elements, EngineError, HostTensor, Module, Signature, Value, fake::FakeEngine,
 };
-use crate::handlers::{Asked, Form, Handler, HandlerError, Prediction, RequestInput, Sample};
+use crate::handlers::{
+    Asked, ExplainError, Form, Forward, Handler, HandlerError, Prediction, RequestInput, Sample,
+    Task,
+};
 use crate::metrics::{Metrics, ModelMetrics};
 
 /// Gives each row back as text.
@@ -45,6 +48,27 @@ impl Handler for Rows {
         assert_eq!(values.len(), asked.len());
         Ok(values.iter().map(|value| Prediction::json(value.to_string())).collect())
     }
+
+    fn explain(
+        &self,
+        sample: Sample,
+        _: &[Asked],
+        forward: &mut Forward<'_>,
+    ) -> Result<Vec<Prediction>, ExplainError> {
+        loop {
+            forward(sample.arguments.clone())?;
+        }
+    }
+}
+
+impl Rows {
+    /// A sample whose explanation takes forwards without end.
+    fn endless() -> Sample {
+        let mut sample = sample(1.0, 1);
+        sample.asked.task = Task::Explain { target: None };
+        sample.bucket = None;
+        sample
+    }
 }
 
 impl Module for Doubles {
@@ -79,7 +103,7 @@ fn sample(value: f32, width: usize) -> Sample {
     Sample {
         arguments: vec![Value::Tensor(tensor)],
         bucket: Some(Arc::from([(DType::Float32, vec![width])])),
-        asked: Asked { rows: 1, form: Form::Plain },
+        asked: Asked { rows: 1, form: Form::Plain, task: Task::Predict },
         inferred: 0,
     }
 }
@@ -146,6 +170,28 @@ async fn every_job_gets_its_own_row_however_the_batches_fall() {
     for (value, reply) in replies {
         assert_eq!(text(reply).await.unwrap(), (value * 2).to_string());
     }
+    queue.close();
+}
+
+#[tokio::test]
+async fn an_explanation_ends_when_its_deadline_passes_or_nobody_waits_and_the_worker_serves_on() {
+    let queue = queue(10, 8);
+    let module = Arc::new(Doubles::default());
+    let worker = start(&queue, &module);
+    let explain = |time| {
+        let admission = queue.admit().unwrap();
+        admission.push(Rows::endless(), Instant::now() + time).unwrap()
+    };
+    let late = explain(Duration::from_millis(50));
+    assert_eq!(text(late).await, Err(PredictError::DeadlinePassed));
+    let before = module.calls.load(Ordering::Relaxed);
+    let left = explain(Duration::from_secs(3600));
+    while module.calls.load(Ordering::Relaxed) == before {
+        tokio::task::yield_now().await;
+    }
+    drop(left);
+    assert_eq!(text(push(&queue, 4.0)).await.as_deref(), Ok("8"));
+    assert_eq!(worker.status(), WorkerStatus::Ready);
     queue.close();
 }
 

@@ -16,7 +16,7 @@ use super::job::{Answer, Job, PredictError};
 use super::policy::Filling;
 use super::queue::{JobQueue, Next};
 use crate::engine::{Device, Engine, EngineError, Module, give_way_to_reactors};
-use crate::handlers::{Handler, HandlerError, Prediction, Sample};
+use crate::handlers::{ExplainError, Handler, HandlerError, Prediction, Sample, Task};
 use crate::metrics::ModelMetrics;
 
 /// A running worker. Dropping it does not stop the thread: the registry does, with its queue.
@@ -139,6 +139,11 @@ impl Work {
         for job in &jobs {
             self.metrics.queued(started.saturating_duration_since(job.enqueued_at));
         }
+        if let [job] = jobs.as_slice()
+            && let Task::Explain { .. } = job.sample.asked.task
+        {
+            return jobs.into_iter().for_each(|job| self.serve_explanation(job, started));
+        }
         let batch = Batch { work: self, started, forward: Cell::default(), rows: Cell::new(0) };
         bisect::serve(&batch, jobs);
         self.metrics.served(batch.rows.get(), started.elapsed());
@@ -173,6 +178,37 @@ impl Work {
         let prediction = self.predict(vec![other], forward).ok()?.into_iter().next()?;
         self.handler.learn();
         Some(prediction)
+    }
+
+    /// Many forwards for one sample, which was alone in its batch.
+    fn serve_explanation(&self, job: Job, started: Instant) {
+        let forward = Cell::default();
+        let result = self.explain(&job, &forward);
+        if let Err(error) = &result {
+            job.span.in_scope(|| tracing::warn!(%error, "explanation failed"));
+        }
+        let queued = started.saturating_duration_since(job.enqueued_at);
+        let forward = forward.get();
+        job.answer(result.map(|prediction| Answer { prediction, batch_size: 1, queued, forward }));
+    }
+
+    /// As long as somebody waits. The time that the model took is added to `took`.
+    fn explain(&self, job: &Job, took: &Cell<Duration>) -> Result<Prediction, PredictError> {
+        let asked = std::slice::from_ref(&job.sample.asked);
+        let mut forward = |arguments| {
+            if job.is_abandoned() || job.deadline <= Instant::now() {
+                return Err(ExplainError::TooLate);
+            }
+            let start = Instant::now();
+            let output = self.module.forward(arguments);
+            took.set(took.get() + start.elapsed());
+            Ok(output?)
+        };
+        let attempt = unpanicked(|| self.handler.explain(job.sample.clone(), asked, &mut forward));
+        let explanations = attempt
+            .map_err(|panicked| PredictError::Failed(format!("the handler {panicked}")))??;
+        let none = || PredictError::Failed("the handler gave no explanation".to_owned());
+        explanations.into_iter().next().ok_or_else(none)
     }
 
     /// One forward for all samples: one prediction each, in order. The time that the model took is
@@ -274,6 +310,16 @@ impl From<EngineError> for PredictError {
             EngineError::InputRefused(text) => PredictError::BadInput(text),
             EngineError::Failed(text) => PredictError::Failed(text),
             EngineError::OutOfMemory(text) => PredictError::OutOfMemory(text),
+        }
+    }
+}
+
+impl From<ExplainError> for PredictError {
+    fn from(error: ExplainError) -> Self {
+        match error {
+            ExplainError::Handler(error) => error.into(),
+            ExplainError::Engine(error) => error.into(),
+            ExplainError::TooLate => PredictError::DeadlinePassed,
         }
     }
 }

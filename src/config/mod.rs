@@ -114,6 +114,8 @@ pub struct Config {
     pub decode_input_request: bool,
     /// The handler of archives that name none.
     pub default_service_handler: Option<String>,
+    /// The form around the inputs and outputs of all handlers.
+    pub service_envelope: ServiceEnvelope,
     /// Whether images with very many pixels are refused.
     pub limit_max_image_pixels: bool,
     /// Whether models can be registered and unregistered over HTTP.
@@ -149,6 +151,21 @@ pub enum BatchPolicy {
     WorkConserving,
     /// A batch waits until it is full or `maxBatchDelay` is over, as in TorchServe.
     Fill,
+}
+
+/// The form around the inputs and outputs of handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceEnvelope {
+    /// None.
+    None,
+    /// `body`.
+    Body,
+    /// `json`: `instances` in, `predictions` out.
+    Json,
+    /// `kserve`: KServe v1.
+    KServe,
+    /// `kservev2`: the Open Inference Protocol.
+    KServeV2,
 }
 
 /// How log lines look.
@@ -287,6 +304,13 @@ impl Config {
             max_response_size: typed.size("max_response_size").unwrap_or(0),
             decode_input_request: typed.bool("decode_input_request"),
             default_service_handler: typed.text("default_service_handler"),
+            service_envelope: match typed.choice("service_envelope") {
+                "body" => ServiceEnvelope::Body,
+                "json" => ServiceEnvelope::Json,
+                "kserve" => ServiceEnvelope::KServe,
+                "kservev2" => ServiceEnvelope::KServeV2,
+                _ => ServiceEnvelope::None,
+            },
             limit_max_image_pixels: typed.bool("limit_max_image_pixels"),
             enable_model_api: typed.bool("enable_model_api"),
             disable_token_authorization: typed.bool("disable_token_authorization"),

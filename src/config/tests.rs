@@ -93,7 +93,7 @@ fn every_supported_key_reaches_its_field() {
          default_startup_timeout=11\nunregister_model_timeout=12\njob_queue_size=13\n\
          batch_policy=fill\ndecode_threads=3\nnumber_of_gpu=0\nmax_request_size=14\nmax_response_size=15 MiB\n\
          decode_input_request=false\ndefault_service_handler=image_classifier\n\
-         limit_max_image_pixels=false\nenable_model_api=true\narchive_max_size=1GiB\n\
+         service_envelope=kservev2\nlimit_max_image_pixels=false\nenable_model_api=true\narchive_max_size=1GiB\n\
          archive_max_entries=16\narchive_max_ratio=17\nlog_format=json\naccess_log=false\n\
          token_expiration_min=1.5\n",
     )
@@ -134,6 +134,7 @@ fn every_supported_key_reaches_its_field() {
         max_response_size: 15 << 20,
         decode_input_request: false,
         default_service_handler: Some("image_classifier".to_string()),
+        service_envelope: ServiceEnvelope::KServeV2,
         limit_max_image_pixels: false,
         enable_model_api: true,
         disable_token_authorization: true,

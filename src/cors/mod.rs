@@ -78,7 +78,7 @@ pub use middleware::{
 pub use origin::{MAX_ORIGIN_BYTES, OriginFault, SerializedOrigin};
 pub use origins::{AllowedOrigins, EntryIndex, OriginSet};
 pub use own_values::OwnValues;
-pub use path::{api_of_path, decode_path, model_of_path, model_of_target, segments};
+pub use path::{api_of_path, decode_path, is_reserved, model_of_path, model_of_target, segments};
 pub use pattern::{HostPattern, OriginPattern, PortPattern};
 pub use policy::CorsPolicy;
 pub use settings::{

@@ -89,7 +89,13 @@ fn model_of_decoded(decoded: &str) -> Option<&str> {
 }
 
 fn not_reserved(model: &str) -> Option<&str> {
-    (!RESERVED.contains(&model)).then_some(model)
+    (!is_reserved(model)).then_some(model)
+}
+
+/// True for a first segment that is a route of its own and never a model of `/{model}/predict`.
+pub fn is_reserved(first: &str) -> bool {
+    // TorchServe takes this one in any case.
+    RESERVED.contains(&first) || first.eq_ignore_ascii_case("wfpredict")
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ fn to_tensor(host: &HostTensor, device: Device, copy: bool) -> Result<Tensor, En
         .collect();
     strides.reverse();
     let kind = kind_of(host.dtype());
-    let bytes = host.elements().as_bytes();
+    let bytes = host.as_bytes();
     // An empty Vec's pointer is dangling; libtorch never reads it for zero elements.
     // SAFETY: the shape holds exactly the elements (an invariant of HostTensor), which outlive the
     // tensor: `torch.rs` keeps the arguments until the result has been read.

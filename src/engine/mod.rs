@@ -18,6 +18,7 @@ pub mod options;
 mod prepare;
 #[cfg(feature = "torch")]
 mod shim;
+mod storage;
 mod tensor;
 mod threads;
 #[cfg(feature = "torch")]

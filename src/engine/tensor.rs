@@ -4,10 +4,12 @@
 //! buffers without copying them). A tensor is always dense and row-major.
 
 use std::fmt;
-use std::sync::Arc;
 
 use bytemuck::cast_slice;
+use bytes::Bytes;
 use half::{bf16, f16};
+
+use super::storage::Storage;
 
 /// Element type of a tensor, named as in PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,12 +63,12 @@ pub enum Elements {
 
 /// A dense, row-major tensor in host memory.
 ///
-/// The number of elements always equals the product of the shape: [`HostTensor::new`] is the only
-/// way to build one. A clone shares the elements.
-#[derive(Clone, PartialEq)]
+/// The number of elements always equals the product of the shape: [`HostTensor::new`] and
+/// [`HostTensor::from_little_endian`] are the only ways to build one. A clone shares the elements.
+#[derive(Clone)]
 pub struct HostTensor {
     shape: Vec<usize>,
-    elements: Arc<Elements>,
+    storage: Storage,
 }
 
 /// The shape and the number of elements of a tensor disagree.
@@ -237,6 +239,12 @@ impl Elements {
         with_elements!(self, values => bytemuck::cast_slice_mut(values))
     }
 
+    /// Appends the elements that native-endian `bytes` are; they must be whole ones, aligned for
+    /// their type.
+    pub(super) fn extend_from_bytes(&mut self, bytes: &[u8]) {
+        with_elements!(self, values => values.extend_from_slice(cast_slice(bytes)));
+    }
+
     /// A copy of the elements in `range`.
     fn slice(&self, range: std::ops::Range<usize>) -> Elements {
         match self {
@@ -268,11 +276,26 @@ impl HostTensor {
     /// # Errors
     /// [`ShapeError`] when the product of the shape is not the number of elements, or overflows.
     pub fn new(shape: Vec<usize>, elements: Elements) -> Result<HostTensor, ShapeError> {
-        let got = elements.len();
+        HostTensor::over(shape, Storage::new(elements))
+    }
+
+    /// A tensor of `shape` over little-endian `bytes`; not copied where they are aligned. For
+    /// `bool` each byte must be 0 or 1.
+    ///
+    /// # Errors
+    /// [`ShapeError`] as of [`HostTensor::new`].
+    pub fn from_little_endian(
+        shape: Vec<usize>,
+        dtype: DType,
+        bytes: Bytes,
+    ) -> Result<HostTensor, ShapeError> {
+        HostTensor::over(shape, Storage::from_little_endian(dtype, bytes))
+    }
+
+    fn over(shape: Vec<usize>, storage: Storage) -> Result<HostTensor, ShapeError> {
+        let got = storage.len();
         match element_count(&shape) {
-            Some(expected) if expected == got => {
-                Ok(HostTensor { shape, elements: Arc::new(elements) })
-            }
+            Some(expected) if expected == got => Ok(HostTensor { shape, storage }),
             expected => Err(ShapeError { shape, expected: expected.unwrap_or(usize::MAX), got }),
         }
     }
@@ -284,12 +307,27 @@ impl HostTensor {
 
     /// The element type.
     pub fn dtype(&self) -> DType {
-        self.elements.dtype()
+        self.storage.dtype()
     }
 
     /// The elements.
     pub fn elements(&self) -> &Elements {
-        &self.elements
+        self.storage.elements()
+    }
+
+    /// The elements as native-endian bytes, without a copy.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.storage.bytes()
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.storage.len()
+    }
+
+    /// True when there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The size of the first dimension; none for a 0-dimensional tensor.
@@ -329,8 +367,8 @@ impl HostTensor {
         let stride: usize = self.shape[1..].iter().product();
         let mut shape = self.shape.clone();
         shape[0] = len;
-        let elements = self.elements.slice(start * stride..end * stride);
-        Ok(HostTensor { shape, elements: Arc::new(elements) })
+        let elements = self.elements().slice(start * stride..end * stride);
+        Ok(HostTensor { shape, storage: Storage::new(elements) })
     }
 
     /// The rows of `parts`, one after the other, in one tensor. A single part is moved, not copied.
@@ -347,7 +385,7 @@ impl HostTensor {
         let refuse = |part: Option<&HostTensor>| ShapeError {
             shape: part.map(|p| p.shape.clone()).unwrap_or_default(),
             expected: 0,
-            got: part.map_or(0, |p| p.elements.len()),
+            got: part.map_or(0, HostTensor::len),
         };
         let Some(first) = parts.first() else { return Err(refuse(None)) };
         let odd = parts.iter().find(|part| {
@@ -360,17 +398,17 @@ impl HostTensor {
         }
         let mut shape = first.shape.clone();
         shape[0] = parts.iter().map(|part| part.shape[0]).sum();
-        let total = parts.iter().map(|part| part.elements.len()).sum();
+        let total = parts.iter().map(HostTensor::len).sum();
         let mut elements = Elements::with_capacity(first.dtype(), total);
         for part in &parts {
-            elements.extend_from(&part.elements);
+            elements.extend_from_bytes(part.as_bytes());
         }
         HostTensor::new(shape, elements)
     }
 
     /// The same values as `float32`; a no-op for a tensor that is `float32` already.
     pub fn into_float32(self) -> HostTensor {
-        let values: Vec<f32> = match Arc::unwrap_or_clone(self.elements) {
+        let values: Vec<f32> = match self.storage.into_elements() {
             Elements::Float32(values) => values,
             Elements::Bool(v) | Elements::Uint8(v) => v.into_iter().map(f32::from).collect(),
             Elements::Int8(v) => v.into_iter().map(f32::from).collect(),
@@ -381,26 +419,13 @@ impl HostTensor {
             Elements::Bfloat16(v) => v.into_iter().map(f32::from).collect(),
             Elements::Float64(v) => v.into_iter().map(|x| x as f32).collect(),
         };
-        HostTensor { shape: self.shape, elements: Arc::new(Elements::Float32(values)) }
+        HostTensor { shape: self.shape, storage: Storage::new(Elements::Float32(values)) }
     }
 }
 
-impl Elements {
-    /// Appends `other`, which must be of the same type (other types add nothing).
-    fn extend_from(&mut self, other: &Elements) {
-        match (self, other) {
-            (Elements::Bool(a), Elements::Bool(b)) => a.extend_from_slice(b),
-            (Elements::Uint8(a), Elements::Uint8(b)) => a.extend_from_slice(b),
-            (Elements::Int8(a), Elements::Int8(b)) => a.extend_from_slice(b),
-            (Elements::Int16(a), Elements::Int16(b)) => a.extend_from_slice(b),
-            (Elements::Int32(a), Elements::Int32(b)) => a.extend_from_slice(b),
-            (Elements::Int64(a), Elements::Int64(b)) => a.extend_from_slice(b),
-            (Elements::Float16(a), Elements::Float16(b)) => a.extend_from_slice(b),
-            (Elements::Bfloat16(a), Elements::Bfloat16(b)) => a.extend_from_slice(b),
-            (Elements::Float32(a), Elements::Float32(b)) => a.extend_from_slice(b),
-            (Elements::Float64(a), Elements::Float64(b)) => a.extend_from_slice(b),
-            _ => {}
-        }
+impl PartialEq for HostTensor {
+    fn eq(&self, other: &HostTensor) -> bool {
+        self.shape == other.shape && self.elements() == other.elements()
     }
 }
 

@@ -5,9 +5,13 @@
 //! has one row for each row that went in; otherwise nothing is answered and the batch is tried one
 //! by one, where there is nothing to split.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use super::json_text::{Brackets, JsonText, Layout, text_size};
+use super::open_inference_answer::{self, Output, OutputData, Served};
 use super::{Asked, Form, HandlerError, Prediction};
-use crate::engine::{HostTensor, Value};
+use crate::engine::{Elements, HostTensor, Value};
 
 /// The rows of dimension 0 that belong to one sample.
 #[derive(Clone, Copy, Debug)]
@@ -21,10 +25,15 @@ enum Part {
 /// One answer per sample, in the order of `asked`.
 ///
 /// # Errors
-/// [`HandlerError::Model`] when the result cannot be split.
-pub(super) fn answers(output: &Value, asked: &[Asked]) -> Result<Vec<Prediction>, HandlerError> {
+/// [`HandlerError::Model`] when the result cannot be split, [`HandlerError::BadInput`] when an
+/// output is asked for that is not there.
+pub(super) fn answers(
+    served: &Served,
+    output: &Value,
+    asked: &[Asked],
+) -> Result<Vec<Prediction>, HandlerError> {
     if let [only] = asked {
-        return Ok(vec![answer(output, Part::Whole, &only.form)]);
+        return Ok(vec![answer(served, output, Part::Whole, &only.form)?]);
     }
     let total = asked
         .iter()
@@ -35,9 +44,9 @@ pub(super) fn answers(output: &Value, asked: &[Asked]) -> Result<Vec<Prediction>
     let answers = asked.iter().map(|asked| {
         let part = Part::Rows { start, len: asked.rows };
         start += asked.rows;
-        answer(output, part, &asked.form)
+        answer(served, output, part, &asked.form)
     });
-    Ok(answers.collect())
+    answers.collect()
 }
 
 fn can_split(value: &Value, total: usize, name: &str) -> Result<(), String> {
@@ -63,32 +72,20 @@ fn can_split(value: &Value, total: usize, name: &str) -> Result<(), String> {
     }
 }
 
-fn answer(output: &Value, part: Part, form: &Form) -> Prediction {
-    let mut text = JsonText::with_capacity(layout(form), size(output, part));
-    match form {
-        Form::Plain => plain(&mut text, output, part),
-        Form::OpenInference { id } => {
-            text.open(Brackets::Object);
-            if let Some(id) = id {
-                text.member("id");
-                text.string(id);
-            }
-            text.member("outputs");
-            text.open(Brackets::Array);
-            outputs(&mut text, "output", output, part);
-            text.close(Brackets::Array);
-            text.close(Brackets::Object);
-        }
+fn answer(
+    served: &Served,
+    output: &Value,
+    part: Part,
+    form: &Form,
+) -> Result<Prediction, HandlerError> {
+    if let Form::OpenInference(wanted) = form {
+        let mut found = Vec::new();
+        outputs(&mut found, "output", output, part);
+        return open_inference_answer::write(served, wanted, found);
     }
-    Prediction::json(text.into_bytes())
-}
-
-/// TorchServe's own answers have `indent=2`; the protocol's are for machines.
-fn layout(form: &Form) -> Layout {
-    match form {
-        Form::Plain => Layout::Indented,
-        Form::OpenInference { .. } => Layout::Compact,
-    }
+    let mut text = JsonText::with_capacity(Layout::Indented, size(output, part));
+    plain(&mut text, output, part);
+    Ok(Prediction::json(text.into_bytes()))
 }
 
 /// The value as plain JSON; a batch dimension of 1 is left out.
@@ -121,48 +118,73 @@ fn plain(text: &mut JsonText, value: &Value, part: Part) {
     }
 }
 
-/// The value as the protocol's outputs: `output`, `output.KEY`, `output.0`, `output.0.KEY`.
-fn outputs(text: &mut JsonText, name: &str, value: &Value, part: Part) {
+/// The value as the protocol's outputs: `output`, `output.KEY`, `output.0`, `output.0.KEY`. Plain
+/// values are tensors without dimensions, lists of them tensors of one; `None` is no output.
+fn outputs<'a>(found: &mut Vec<Output<'a>>, name: &str, value: &'a Value, part: Part) {
+    let mut push = |shape: Vec<usize>, data: OutputData<'a>| {
+        found.push(Output { name: name.to_owned(), shape, data });
+    };
     match value {
         Value::Tensor(tensor) => {
             let (shape, range) = rows(tensor, part);
-            text.item();
-            text.open(Brackets::Object);
-            text.member("name");
-            text.string(name);
-            text.member("shape");
-            text.open(Brackets::Array);
-            for size in &shape {
-                text.item();
-                text.int(i64::try_from(*size).unwrap_or(i64::MAX));
-            }
-            text.close(Brackets::Array);
-            text.member("datatype");
-            text.string(tensor.dtype().oip_name());
-            text.member("data");
-            text.elements(tensor.elements(), range.clone(), &[range.len()]);
-            text.close(Brackets::Object);
+            push(shape, OutputData::Numbers(Cow::Borrowed(tensor.elements()), range));
         }
         Value::List(items) | Value::Tuple(items) => {
+            if let (Value::List(_), Some(data)) = (value, plain_values(items)) {
+                return push(vec![items.len()], data);
+            }
             for (index, item) in items.iter().enumerate() {
-                outputs(text, &format!("{name}.{index}"), item, part);
+                outputs(found, &format!("{name}.{index}"), item, part);
             }
         }
         Value::Dict(members) => {
             for (key, item) in members {
-                outputs(text, &format!("{name}.{key}"), item, part);
+                outputs(found, &format!("{name}.{key}"), item, part);
             }
         }
-        Value::Int(_) | Value::Double(_) | Value::Bool(_) | Value::Str(_) | Value::None => {
-            text.item();
-            text.open(Brackets::Object);
-            text.member("name");
-            text.string(name);
-            text.member("scalar");
-            scalar(text, value);
-            text.close(Brackets::Object);
+        Value::None => {}
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) | Value::Str(_) => {
+            if let Some(data) = plain_values(std::slice::from_ref(value)) {
+                push(Vec::new(), data);
+            }
         }
     }
+}
+
+/// Plain values of one kind; none when they are others, or there are none.
+fn plain_values(items: &[Value]) -> Option<OutputData<'_>> {
+    fn all<'a, T>(items: &'a [Value], of: impl Fn(&'a Value) -> Option<T>) -> Option<Vec<T>> {
+        items.iter().map(of).collect()
+    }
+    let elements = match items.first()? {
+        Value::Str(_) => {
+            let texts = all(items, |item| match item {
+                Value::Str(text) => Some(Cow::Borrowed(text.as_str())),
+                _ => None,
+            });
+            return texts.map(OutputData::Texts);
+        }
+        Value::Int(_) => {
+            let one = |item: &Value| if let Value::Int(value) = item { Some(*value) } else { None };
+            Elements::Int64(all(items, one)?)
+        }
+        Value::Double(_) => {
+            let one =
+                |item: &Value| if let Value::Double(value) = item { Some(*value) } else { None };
+            Elements::Float64(all(items, one)?)
+        }
+        Value::Bool(_) => {
+            let one = |item: &Value| {
+                if let Value::Bool(value) = item { Some(u8::from(*value)) } else { None }
+            };
+            Elements::Bool(all(items, one)?)
+        }
+        Value::Tensor(_) | Value::None | Value::List(_) | Value::Tuple(_) | Value::Dict(_) => {
+            return None;
+        }
+    };
+    let range = 0..items.len();
+    Some(OutputData::Numbers(Cow::Owned(elements), range))
 }
 
 fn scalar(text: &mut JsonText, value: &Value) {
@@ -178,9 +200,9 @@ fn scalar(text: &mut JsonText, value: &Value) {
 }
 
 /// The shape and the range of elements of one sample's part.
-fn rows(tensor: &HostTensor, part: Part) -> (Vec<usize>, std::ops::Range<usize>) {
+fn rows(tensor: &HostTensor, part: Part) -> (Vec<usize>, Range<usize>) {
     let mut shape = tensor.shape().to_vec();
-    let all = tensor.elements().len();
+    let all = tensor.len();
     match part {
         Part::Rows { start, len } if !shape.is_empty() => {
             let stride = all.checked_div(shape[0]).unwrap_or(0);
@@ -212,7 +234,7 @@ fn size(value: &Value, part: Part) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Elements;
+    use crate::handlers::{Requested, Task, Wanted};
 
     fn float32(shape: &[usize], values: &[f32]) -> Value {
         Value::Tensor(HostTensor::new(shape.to_vec(), Elements::Float32(values.to_vec())).unwrap())
@@ -223,11 +245,15 @@ mod tests {
     }
 
     fn asked(rows: usize, form: Form) -> Asked {
-        Asked { rows, form }
+        Asked { rows, form, task: Task::Predict }
+    }
+
+    fn served() -> Served {
+        Served { name: "m".into(), version: "1.0".into() }
     }
 
     fn texts(output: &Value, asked: &[Asked]) -> Result<Vec<String>, String> {
-        let answers = answers(output, asked).map_err(|error| error.to_string())?;
+        let answers = answers(&served(), output, asked).map_err(|error| error.to_string())?;
         let text = |answer: Prediction| String::from_utf8(answer.body.to_vec()).unwrap();
         Ok(answers.into_iter().map(text).collect())
     }
@@ -236,7 +262,9 @@ mod tests {
         texts(output, &[asked(1, form)]).unwrap().remove(0)
     }
 
-    const OIP: Form = Form::OpenInference { id: None };
+    fn oip(wanted: Wanted) -> Form {
+        Form::OpenInference(Box::new(wanted))
+    }
 
     #[test]
     fn a_plain_answer_has_no_batch_dimension() {
@@ -269,28 +297,72 @@ mod tests {
             Value::Dict(vec![("max".into(), int64(&[1], &[3])), ("ok".into(), Value::Bool(true))]),
             Value::None,
             Value::Double(f64::INFINITY),
+            Value::List(vec![Value::Str("x".into()), Value::Str("é".into())]),
         ]);
         assert_eq!(
-            one(&output, Form::OpenInference { id: Some("a\"b".into()) }),
+            one(&output, oip(Wanted { id: Some("a\"b".into()), ..Wanted::default() })),
             concat!(
-                r#"{"id":"a\"b","outputs":["#,
+                r#"{"id":"a\"b","model_name":"m","model_version":"1.0","outputs":["#,
                 r#"{"name":"output.0","shape":[1,2],"datatype":"FP32","data":[1.0,2.0]},"#,
                 r#"{"name":"output.1.max","shape":[1],"datatype":"INT64","data":[3]},"#,
-                r#"{"name":"output.1.ok","scalar":true},"#,
-                r#"{"name":"output.2","scalar":null},"#,
-                r#"{"name":"output.3","scalar":Infinity}]}"#
+                r#"{"name":"output.1.ok","shape":[],"datatype":"BOOL","data":[true]},"#,
+                r#"{"name":"output.3","shape":[],"datatype":"FP64","data":[Infinity]},"#,
+                r#"{"name":"output.4","shape":[2],"datatype":"BYTES","data":["x","\u00e9"]}]}"#
             )
         );
         assert_eq!(
-            one(&float32(&[], &[3.5]), OIP),
-            r#"{"outputs":[{"name":"output","shape":[],"datatype":"FP32","data":[3.5]}]}"#
+            one(&float32(&[], &[3.5]), oip(Wanted::default())),
+            r#"{"model_name":"m","model_version":"1.0","outputs":[{"name":"output","shape":[],"datatype":"FP32","data":[3.5]}]}"#
+        );
+    }
+
+    #[test]
+    fn outputs_that_are_asked_for_come_in_that_order_and_as_bytes_where_wished() {
+        let output = Value::Dict(vec![
+            ("a".into(), float32(&[1, 2], &[1.0, 2.0])),
+            ("b".into(), int64(&[1], &[3])),
+            ("c".into(), Value::List(vec![Value::Str("é".into())])),
+        ]);
+        let named = |name: &str, binary| Requested { name: format!("output.{name}"), binary };
+        let ask = |outputs, binary| {
+            let form = oip(Wanted { outputs, binary, ..Wanted::default() });
+            answers(&served(), &output, &[asked(1, form)]).map(|mut answers| answers.remove(0))
+        };
+        let swapped = ask(vec![named("b", None), named("a", Some(false))], false).unwrap();
+        assert_eq!(swapped.content_type, "application/json");
+        let text = String::from_utf8(swapped.body.to_vec()).unwrap();
+        assert!(text.contains(r#""outputs":[{"name":"output.b""#) && !text.contains("output.c"));
+
+        let mixed = ask(vec![named("c", None), named("b", Some(false)), named("a", None)], true);
+        let mixed = mixed.unwrap();
+        assert_eq!(mixed.content_type, "application/octet-stream");
+        let [("inference-header-content-length", length)] = &mixed.headers[..] else {
+            panic!("{:?}", mixed.headers)
+        };
+        let (json, raw) = mixed.body.split_at(length.parse().unwrap());
+        let json = std::str::from_utf8(json).unwrap();
+        assert!(
+            json.contains(r#""datatype":"BYTES","parameters":{"binary_data_size":6}}"#),
+            "{json}"
+        );
+        assert!(json.contains(r#""datatype":"INT64","data":[3]}"#), "{json}");
+        assert_eq!(
+            raw,
+            [&[2, 0, 0, 0][..], "é".as_bytes(), &[0, 0, 128, 63, 0, 0, 0, 64]].concat()
+        );
+
+        let error = ask(vec![named("d", None)], false).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unexpected inference output `output.d` for model `m`; it has: output.a, output.b, output.c"
         );
     }
 
     #[test]
     fn each_sample_gets_its_own_rows() {
         let output = Value::Tuple(vec![float32(&[4, 1], &[1.0, 2.0, 3.0, 4.0]), Value::None]);
-        let asked = [asked(1, Form::Plain), asked(2, OIP), asked(1, Form::Plain)];
+        let asked =
+            [asked(1, Form::Plain), asked(2, oip(Wanted::default())), asked(1, Form::Plain)];
         let texts = texts(&output, &asked).unwrap();
         assert_eq!(texts[0], "[\n  [\n    1.0\n  ],\n  null\n]");
         assert!(texts[1].contains(r#""shape":[2,1],"datatype":"FP32","data":[2.0,3.0]"#));

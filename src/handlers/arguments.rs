@@ -4,10 +4,10 @@
 //! argument may be called by its name in the Python source or by its declared name; names that
 //! nobody knows are taken by position, because traced models have names no client can guess.
 
-use super::HandlerError;
 use super::declared::Declared;
 use super::example::Noise;
-use crate::engine::{Signature, Value};
+use super::{HandlerError, TensorMetadata};
+use crate::engine::{DType, Signature, Value};
 
 /// The arguments that a model's `forward` takes.
 #[derive(Debug)]
@@ -93,6 +93,11 @@ impl Arguments {
             noise.tensor(declared.dtype, shape).map(Value::Tensor)
         });
         tensors.collect()
+    }
+
+    /// The arguments in the protocol's words; none of a model that does not tell.
+    pub(super) fn metadata(&self) -> Vec<TensorMetadata> {
+        self.slots.iter().map(Slot::metadata).collect()
     }
 
     /// The required arguments behind the first.
@@ -208,6 +213,20 @@ impl Slot {
         declared == Some(name) || (!self.name.is_empty() && self.name == name)
     }
 
+    fn metadata(&self) -> TensorMetadata {
+        let name = self.shown();
+        match (&self.declared, self.kind.trim_end_matches('?')) {
+            (Some(declared), _) => {
+                TensorMetadata::tensor(name, declared.dtype, declared.shape.as_deref())
+            }
+            (None, "str" | "str[]") => TensorMetadata::bytes(name),
+            (None, "int" | "int[]") => TensorMetadata::tensor(name, DType::Int64, None),
+            (None, "float" | "float[]") => TensorMetadata::tensor(name, DType::Float64, None),
+            (None, "bool" | "bool[]") => TensorMetadata::tensor(name, DType::Bool, None),
+            (None, _) => TensorMetadata::unknown(name),
+        }
+    }
+
     /// The name that clients use.
     fn shown(&self) -> &str {
         let declared = self.declared.as_ref().and_then(|declared| declared.name.as_deref());
@@ -218,7 +237,7 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Argument, DType};
+    use crate::engine::Argument;
 
     fn signature(arguments: &[(&str, &str, bool)]) -> Signature {
         let argument = |(name, kind, required): &(&str, &str, bool)| Argument {
@@ -288,6 +307,14 @@ mod tests {
         assert_eq!(arguments.place(&[Some("mask"), Some("ids")]), Ok(vec![1, 0]));
         assert_eq!(arguments.place(&[Some("argument_2"), Some("ids")]), Ok(vec![1, 0]));
         assert_eq!(arguments.missing_after_first(), ["mask"]);
+        let shape = Some(vec![None, Some(4)]);
+        let declared = Declared { name: Some("x".into()), dtype: DType::Float32, shape };
+        let kinds =
+            signature(&[("a", "Tensor", true), ("b", "str[]", true), ("c", "Tensor", true)]);
+        let metadata = Arguments::new(&kinds, vec![declared]).unwrap().metadata();
+        let of = |at: usize| (&*metadata[at].name, metadata[at].datatype, &*metadata[at].shape);
+        assert_eq!(of(0), ("x", "FP32", &[-1, 4][..]));
+        assert_eq!((of(1), of(2)), (("b", "BYTES", &[-1][..]), ("c", "ANY", &[-1][..])));
         assert!(arguments.only_declared().is_none());
         let unknown = Arguments::new(&Signature::default(), vec![named("ids")]).unwrap();
         assert!(unknown.arrange(&[], vec![]).is_err());

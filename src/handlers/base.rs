@@ -3,7 +3,8 @@
 //! Made by `handlers::built_in`. A request is one sample as a JSON array (TorchServe's form with the
 //! envelope `body`, here without any envelope), the Open Inference Protocol's `{"inputs": [...]}`, or
 //! raw little-endian bytes where the operator declared one input (see `declared.rs`). Nothing of a
-//! request is allocated before names, types and shapes are checked.
+//! request is allocated before names, types and shapes are checked. Explanations are by occlusion
+//! (`occlusion.rs`).
 //!
 //! Whole numbers in a plain array are `int64`, as in TorchServe, where most models then fail because
 //! they want `float32`. Here such a sample has a second reading ([`Handler::reinterpret`]), and once
@@ -11,23 +12,29 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+
 use super::answer::answers;
 use super::arguments::Arguments;
 use super::declared::Declared;
 use super::json::{JsonError, Kind, Scanner};
 use super::number_array::{ElementType, number_array};
+use super::occlusion::{ExplanationSettings, attributions};
 use super::open_inference;
+use super::open_inference_answer::Served;
+use super::open_inference_request::{Members, split};
 use super::{
-    Asked, Bucket, Form, Handler, HandlerError, HandlerSettings, Parameter, Prediction,
-    RequestInput, Sample,
+    Asked, Bucket, ExplainError, Form, Forward, Handler, HandlerError, HandlerSettings, Parameter,
+    Prediction, RequestInput, Sample, Task, TensorMetadata,
 };
 use crate::engine::{DType, HostTensor, Value};
 
 /// Serves any model over JSON and raw tensors.
 #[derive(Debug)]
 pub(super) struct BaseHandler {
-    model: String,
+    served: Served,
     arguments: Arguments,
+    explanations: ExplanationSettings,
     /// The model once took whole numbers as `float32` after refusing them as `int64`.
     whole_numbers_are_floats: AtomicBool,
 }
@@ -48,8 +55,9 @@ impl BaseHandler {
     pub(super) fn new(settings: &HandlerSettings<'_>) -> Result<BaseHandler, HandlerError> {
         let declared = Declared::read_all(settings.model_config)?;
         Ok(BaseHandler {
-            model: settings.model.to_owned(),
+            served: Served::new(settings),
             arguments: Arguments::new(&settings.signature, declared)?,
+            explanations: ExplanationSettings::read(settings.model_config)?,
             whole_numbers_are_floats: AtomicBool::new(false),
         })
     }
@@ -59,7 +67,8 @@ impl BaseHandler {
         Ok(self.sample(vec![Value::Tensor(tensor)], Form::Plain, 0))
     }
 
-    fn json(&self, bytes: &[u8]) -> Result<Sample, HandlerError> {
+    /// `raw` is what follows the JSON.
+    fn json(&self, bytes: &[u8], raw: Option<Bytes>) -> Result<Sample, HandlerError> {
         let mut scanner = Scanner::new(bytes);
         if scanner.peek().is_none() {
             return Err(HandlerError::BadInput(format!("the body is empty; {FORMS}")));
@@ -73,7 +82,7 @@ impl BaseHandler {
                 scanner.end().map_err(bad)?;
                 Ok(sample)
             }
-            Kind::Object => self.object(scanner),
+            Kind::Object => self.object(scanner, raw),
             Kind::String | Kind::Null => {
                 Err(HandlerError::BadInput(format!("the body is {kind}; {FORMS}")))
             }
@@ -121,8 +130,8 @@ impl BaseHandler {
     }
 
     /// An object with `inputs`, or with one sample under `data` or `body`.
-    fn object(&self, mut scanner: Scanner<'_>) -> Result<Sample, HandlerError> {
-        let (mut inputs, mut id) = (None, None);
+    fn object(&self, mut scanner: Scanner<'_>, raw: Option<Bytes>) -> Result<Sample, HandlerError> {
+        let mut request = Members::default();
         let (mut data, mut body, mut other) = (None, None, Vec::new());
         let mut more = scanner.open(b'{', b'}').map_err(bad)?;
         while more {
@@ -130,22 +139,20 @@ impl BaseHandler {
             scanner.peek();
             let here = scanner.clone();
             let read = match &*key {
-                "inputs" => {
-                    open_inference::read_inputs(&mut scanner).map(|read| inputs = Some(read))
-                }
-                "id" => scanner.string().map(|text| id = Some(text.into_owned())),
                 "data" => scanner.skip().map(|()| data = Some(here)),
                 "body" => scanner.skip().map(|()| body = Some(here)),
-                _ => scanner.skip().map(|()| other.push(key.clone())),
+                _ => request.take(&key, &mut scanner).and_then(|taken| {
+                    if taken { Ok(()) } else { scanner.skip().map(|()| other.push(key.clone())) }
+                }),
             };
             read.map_err(|error| bad(error.within(&key)))?;
             more = scanner.more(b'}').map_err(bad)?;
         }
         scanner.end().map_err(bad)?;
-        if let Some(inputs) = inputs {
-            let arguments = open_inference::arguments(&inputs, &self.arguments);
+        if let Some(request) = request.finish(raw).map_err(bad)? {
+            let arguments = open_inference::arguments(&request.inputs, &self.arguments);
             let arguments = arguments.map_err(HandlerError::BadInput)?;
-            return Ok(self.sample(arguments, Form::OpenInference { id }, 0));
+            return Ok(self.sample(arguments, Form::OpenInference(Box::new(request.wanted)), 0));
         }
         // Python's `row.get("data") or row.get("body")`.
         if body.is_some() && data.as_ref().is_some_and(is_falsy) {
@@ -155,7 +162,8 @@ impl BaseHandler {
             Some(mut start) => self.plain(&mut start),
             None if other.iter().any(|key| key == "instances") => {
                 Err(HandlerError::BadInput(format!(
-                    "`instances` is the form of an envelope, which this model does not have; {FORMS}"
+                    "`instances` is the form of an envelope: set service_envelope, or send it to \
+                     /v1/models/{{model}}:predict; {FORMS}"
                 )))
             }
             None => Err(HandlerError::BadInput(format!(
@@ -170,7 +178,7 @@ impl BaseHandler {
             Value::Tensor(tensor) => tensor.rows(),
             _ => None,
         });
-        let asked = Asked { rows: rows.unwrap_or(1), form };
+        let asked = Asked { rows: rows.unwrap_or(1), form, task: Task::Predict };
         Sample { arguments, bucket, asked, inferred }
     }
 
@@ -202,7 +210,9 @@ impl Handler for BaseHandler {
         let Some(payload) = input.payload() else {
             return Err(HandlerError::BadInput(format!("{}; {FORMS}", input.no_payload())));
         };
+        let (json, raw) = split(input.protocol, payload).map_err(HandlerError::BadInput)?;
         match (payload.content_type.as_deref(), self.arguments.only_declared()) {
+            _ if raw.is_some() => self.json(json, raw),
             (Some("application/octet-stream"), Some(declared)) => self.raw(declared, payload),
             (Some("application/octet-stream"), None)
                 if !Scanner::looks_like_json(&payload.value) =>
@@ -212,7 +222,7 @@ impl Handler for BaseHandler {
                      model under `inputs`; {FORMS}"
                 )))
             }
-            _ => self.json(&payload.value),
+            _ => self.json(json, None),
         }
     }
 
@@ -221,7 +231,23 @@ impl Handler for BaseHandler {
     }
 
     fn postprocess(&self, output: Value, asked: &[Asked]) -> Result<Vec<Prediction>, HandlerError> {
-        answers(&output, asked)
+        answers(&self.served, &output, asked)
+    }
+
+    fn explain(
+        &self,
+        sample: Sample,
+        asked: &[Asked],
+        forward: &mut Forward<'_>,
+    ) -> Result<Vec<Prediction>, ExplainError> {
+        // What was guessed to be whole numbers has no parts that could be taken away by degrees.
+        let sample = self.reinterpret(&sample).unwrap_or(sample);
+        let found = attributions(&self.explanations, sample.arguments, asked, forward)?;
+        Ok(answers(&self.served, &found, asked)?)
+    }
+
+    fn inputs(&self) -> Vec<TensorMetadata> {
+        self.arguments.metadata()
     }
 
     fn reinterpret(&self, sample: &Sample) -> Option<Sample> {
@@ -249,7 +275,7 @@ impl Handler for BaseHandler {
     fn learn(&self) {
         if !self.whole_numbers_are_floats.swap(true, Ordering::Relaxed) {
             tracing::info!(
-                model = %self.model,
+                model = %self.served.name,
                 "the model takes whole numbers as float32; declare `inputs` in model-config.yaml to \
                  say so from the start"
             );

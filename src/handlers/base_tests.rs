@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::{Argument, Elements, Signature};
-use crate::handlers::built_in;
+use crate::handlers::{Envelope, Wanted, built_in};
 
 fn handler(arguments: &[(&str, &str)], model_config: &Json) -> Arc<dyn Handler> {
     try_handler(arguments, model_config).unwrap()
@@ -25,10 +25,12 @@ fn try_handler(
     let signature = Signature { arguments: arguments.iter().map(argument).collect() };
     let settings = HandlerSettings {
         model: "test",
+        version: "1.0",
         index_to_name: None,
         model_config,
         signature,
         limit_max_image_pixels: true,
+        envelope: Envelope::None,
     };
     built_in("base_handler", settings)
 }
@@ -66,7 +68,7 @@ fn float32(shape: &[usize], values: &[f32]) -> Value {
 fn one_sample_gets_a_batch_dimension() {
     let sample = send(&plain(), "[0.5, -0.25]").unwrap();
     assert_eq!(sample.arguments, [float32(&[1, 2], &[0.5, -0.25])]);
-    assert_eq!(sample.asked, Asked { rows: 1, form: Form::Plain });
+    assert_eq!(sample.asked, Asked { rows: 1, form: Form::Plain, task: Task::Predict });
     assert_eq!(sample.bucket.as_deref(), Some(&[(DType::Float32, vec![2])][..]));
     assert_eq!(sample.inferred, 0);
     let number = send(&plain(), " 5.0 ").unwrap();
@@ -126,11 +128,18 @@ fn multipart_fields_are_read_like_bodies() {
         value: value.into(),
     };
     let handler = plain();
-    let input = RequestInput { parameters: vec![field("other", "x"), field("data", "[1.5]")] };
+    let input = RequestInput {
+        parameters: vec![field("other", "x"), field("data", "[1.5]")],
+        ..RequestInput::default()
+    };
     assert!(handler.preprocess(input).is_ok());
-    let input = RequestInput { parameters: vec![field("data", ""), field("body", "[1.5]")] };
+    let input = RequestInput {
+        parameters: vec![field("data", ""), field("body", "[1.5]")],
+        ..RequestInput::default()
+    };
     assert!(handler.preprocess(input).is_ok());
-    let input = RequestInput { parameters: vec![field("image", "[1.5]")] };
+    let input =
+        RequestInput { parameters: vec![field("image", "[1.5]")], ..RequestInput::default() };
     let error = handler.preprocess(input).unwrap_err().to_string();
     assert!(
         error.starts_with("the request has no field `data` or `body`; its fields: [\"image\"]")
@@ -211,7 +220,7 @@ fn raw_bytes_are_taken_for_one_declared_input() {
     let sample = typed(&declared(), Some("application/octet-stream"), &bytes).unwrap();
     let values: Vec<f32> = (0..8u8).map(f32::from).collect();
     assert_eq!(sample.arguments, [float32(&[2, 4], &values)]);
-    assert_eq!(sample.asked, Asked { rows: 2, form: Form::Plain });
+    assert_eq!(sample.asked, Asked { rows: 2, form: Form::Plain, task: Task::Predict });
     assert!(typed(&declared(), Some("application/octet-stream"), &bytes[..15]).is_err());
 }
 
@@ -236,8 +245,9 @@ fn open_inference_inputs_become_arguments_by_name_or_position() {
     ] {
         let sample = send(&multi, &inputs.to_string()).unwrap();
         assert_eq!(sample.arguments, expected);
-        let form = Form::OpenInference { id: Some("7".to_owned()) };
-        assert_eq!(sample.asked, Asked { rows: 2, form });
+        let wanted = Wanted { id: Some("7".to_owned()), ..Wanted::default() };
+        let form = Form::OpenInference(Box::new(wanted));
+        assert_eq!(sample.asked, Asked { rows: 2, form, task: Task::Predict });
         let sizes = [(DType::Int64, vec![3]), (DType::Bool, vec![1]), (DType::Float32, vec![])];
         assert_eq!(sample.bucket.as_deref(), Some(&sizes[..]));
     }
@@ -298,7 +308,11 @@ fn lists_and_scalars_become_python_values() {
             json!({"shape": [0], "datatype": "BYTES", "data": ["a"]}),
             "expected 0 strings, got more",
         ),
-        ("Tensor", json!({"name": "a"}), "has one of `data`, `list` and `scalar`"),
+        (
+            "Tensor",
+            json!({"name": "a"}),
+            "has one of `data`, `list` and `scalar`, or the parameter",
+        ),
         ("Tensor", json!({"data": [1]}), "/inputs/0: a tensor needs `datatype`"),
         ("Tensor", json!({"datatype": "FP32", "data": [1]}), "a tensor needs `shape`"),
     ] {
@@ -382,10 +396,12 @@ fn samples_that_do_not_fit_together_are_a_model_error() {
 fn unknown_handlers_are_named() {
     let settings = HandlerSettings {
         model: "test",
+        version: "1.0",
         index_to_name: None,
         model_config: &Json::Null,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        envelope: Envelope::None,
     };
     let error = built_in("my_handler", settings).err().unwrap().to_string();
     assert!(error.starts_with("there is no built-in handler `my_handler`; there are base_handler"));

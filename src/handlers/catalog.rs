@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::envelope::Enveloped;
 use super::{BUILT_IN, Handler, HandlerError, HandlerSettings, built_in};
 
 /// Makes the handler of one model.
@@ -34,7 +35,7 @@ impl Catalog {
         self.own.keys().map(String::as_str).chain(BUILT_IN.iter().copied()).collect()
     }
 
-    /// The handler of a model.
+    /// The handler of a model, in its envelope.
     ///
     /// # Errors
     /// [`HandlerError::Model`] when there is no such handler, or it does not fit the model.
@@ -43,9 +44,11 @@ impl Catalog {
         name: &str,
         settings: HandlerSettings<'_>,
     ) -> Result<Arc<dyn Handler>, HandlerError> {
-        match self.own.get(name) {
-            Some(factory) => factory(settings),
-            None => built_in(name, settings),
-        }
+        let envelope = settings.envelope;
+        let handler = match self.own.get(name) {
+            Some(factory) => factory(settings)?,
+            None => built_in(name, settings)?,
+        };
+        Ok(Arc::new(Enveloped::new(handler, envelope)))
     }
 }

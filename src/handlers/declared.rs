@@ -15,11 +15,13 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde_json::Value as Json;
 
 use super::HandlerError;
 use super::json::MAX_DEPTH;
-use crate::engine::{DType, Elements, HostTensor};
+use super::raw_tensor::WireType;
+use crate::engine::{DType, HostTensor};
 
 /// One declared input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +121,7 @@ impl Declared {
     ///
     /// # Errors
     /// The bytes do not fill the shape.
-    pub(super) fn raw(&self, bytes: &[u8]) -> Result<HostTensor, String> {
+    pub(super) fn raw(&self, bytes: &Bytes) -> Result<HostTensor, String> {
         let no_fit = || {
             let size = self.dtype.size();
             format!("{} bytes do not make {self} ({size} bytes an element)", bytes.len())
@@ -142,15 +144,7 @@ impl Declared {
         if crate::engine::element_count(&shape) != Some(count) {
             return Err(no_fit());
         }
-        if self.dtype == DType::Bool && bytes.iter().any(|byte| *byte > 1) {
-            return Err("a raw BOOL is a byte of 0 or 1".to_owned());
-        }
-        let mut elements = Elements::zeros(self.dtype, count);
-        elements.as_bytes_mut().copy_from_slice(bytes);
-        if cfg!(target_endian = "big") {
-            elements.as_bytes_mut().chunks_exact_mut(self.dtype.size()).for_each(<[u8]>::reverse);
-        }
-        HostTensor::new(shape, elements).map_err(|_| no_fit())
+        WireType::Same(self.dtype).read(shape, bytes.clone())
     }
 }
 
@@ -172,6 +166,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::engine::Elements;
 
     fn declared(input: Json) -> Declared {
         Declared::read_all(&json!({ "inputs": [input] })).unwrap().remove(0)
@@ -228,22 +223,25 @@ mod tests {
     #[test]
     fn raw_bytes_are_little_endian_and_must_fill_the_shape() {
         let x = declared(json!({"datatype": "FP32", "shape": [-1, 2]}));
-        let bytes: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes: Bytes = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|v| v.to_le_bytes()).collect();
         let tensor = x.raw(&bytes).unwrap();
         assert_eq!(tensor.shape(), [2, 2]);
         assert_eq!(*tensor.elements(), Elements::Float32(vec![1.0, 2.0, 3.0, 4.0]));
         let error = "12 bytes do not make FP32[-1, 2] (4 bytes an element)";
-        assert_eq!(x.raw(&bytes[..12]), Err(error.to_owned()));
-        assert!(x.raw(&bytes[..3]).is_err());
-        assert_eq!(x.raw(&[]).unwrap().shape(), [0, 2]);
+        assert_eq!(x.raw(&bytes.slice(..12)), Err(error.to_owned()));
+        assert!(x.raw(&bytes.slice(..3)).is_err());
+        assert_eq!(x.raw(&Bytes::new()).unwrap().shape(), [0, 2]);
         let two = declared(json!({"datatype": "INT64", "shape": [-1, -1]}));
         assert!(two.raw(&bytes).unwrap_err().contains("send JSON"));
         let none = declared(json!({"datatype": "UINT8", "shape": [-1, 0]}));
-        assert_eq!(none.raw(&[]).unwrap().shape(), [0, 0]);
-        assert!(none.raw(&[1]).is_err());
+        assert_eq!(none.raw(&Bytes::new()).unwrap().shape(), [0, 0]);
+        assert!(none.raw(&Bytes::from_static(&[1])).is_err());
         let flags = declared(json!({"datatype": "BOOL"}));
-        assert_eq!(*flags.raw(&[1, 0]).unwrap().elements(), Elements::Bool(vec![1, 0]));
-        assert!(flags.raw(&[2]).is_err());
+        assert_eq!(
+            *flags.raw(&Bytes::from_static(&[1, 0])).unwrap().elements(),
+            Elements::Bool(vec![1, 0])
+        );
+        assert!(flags.raw(&Bytes::from_static(&[2])).is_err());
         let huge = declared(json!({"datatype": "FP32", "shape": [-1, i64::MAX, i64::MAX]}));
         assert!(huge.raw(&bytes).is_err());
     }

@@ -1,36 +1,37 @@
 //! `image_classifier`: a picture in, the most probable classes out, with TorchServe's numbers.
 //!
-//! Made by `handlers::built_in`. A request is the bytes of a picture, its base64 text (as
-//! `text/plain`, a JSON string, a `data:` URL, or in a JSON object under `data` or `body`), or a
-//! JSON array that is the finished tensor without its batch dimension, which is passed on as it is.
-//! Pictures go through Resize, CenterCrop, ToTensor and Normalize (`image_settings.rs`); the model's
-//! result through softmax and top-k to a JSON object of labels and probabilities, best first.
+//! Made by `handlers::built_in`. What a request may be is in `image_request.rs`. Pictures go through Resize, CenterCrop, ToTensor and Normalize (`image_settings.rs`); the model's
+//! result through softmax and top-k to a JSON object of labels and probabilities, best first. In the
+//! Open Inference Protocol each string of a BYTES input is a picture (its bytes, or base64 text in
+//! JSON), and each string of the BYTES output is such an object.
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
+use super::answer::answers;
 use super::base::collate;
 use super::example::Noise;
-use super::image::{ImageError, decode, looks_like_image};
+use super::image::{ImageError, decode};
+use super::image_request::{FORMS, MAX_ELEMENTS, Pictures, Reader};
 use super::image_settings::{ImageSettings, Resize};
-use super::json::{JsonError, Kind, Scanner};
 use super::json_text::{Brackets, JsonText, Layout};
 use super::labels::Labels;
-use super::number_array::{ElementType, number_array};
+use super::occlusion::{ExplanationSettings, attributions};
+use super::open_inference_answer::{self, Output, OutputData, Served};
 use super::resize::resize;
 use super::{
-    Asked, Form, Handler, HandlerError, HandlerSettings, Parameter, Prediction, RequestInput,
-    Sample,
+    Asked, Envelope, ExplainError, Form, Forward, Handler, HandlerError, HandlerSettings,
+    Prediction, RequestInput, Sample, Task, TensorMetadata,
 };
-use crate::engine::{DType, Elements, HostTensor, Value, element_count};
+use crate::engine::{Elements, HostTensor, Value, element_count};
 
 /// Classifies pictures.
 #[derive(Debug)]
 pub(super) struct ImageClassifier {
+    served: Served,
     settings: ImageSettings,
+    explanations: ExplanationSettings,
+    /// Open Inference answers have TorchServe's form: the envelope `kservev2`.
+    torchserves_outputs: bool,
     labels: Labels,
     limit_pixels: bool,
     /// For each channel, the normalised value of each byte, which is inverted first if need be.
@@ -38,16 +39,6 @@ pub(super) struct ImageClassifier {
     /// For each channel, the normalised value of a zero that is not inverted.
     padding: Vec<f32>,
 }
-
-/// What a request may hold; the end of every error about something else.
-const FORMS: &str = "send the bytes of an image (JPEG, PNG, GIF, WebP, BMP, TIFF), or its base64 \
-text as text/plain or as a JSON string";
-
-/// Clients differ in whether they pad.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 // === impl ImageClassifier ===
 
@@ -67,93 +58,12 @@ impl ImageClassifier {
             padding: values.iter().map(|values| values[invert]).collect(),
             values,
             settings: images,
+            served: Served::new(settings),
+            explanations: ExplanationSettings::read(settings.model_config)?,
+            torchserves_outputs: settings.envelope == Envelope::KServeV2,
             labels: Labels::read(settings.index_to_name)?,
             limit_pixels: settings.limit_max_image_pixels,
         })
-    }
-
-    /// The value of a parameter as TorchServe sees it: parsed if JSON, base64 if text, else bytes.
-    fn read(&self, payload: &Parameter) -> Result<HostTensor, HandlerError> {
-        let bytes = &*payload.value;
-        if bytes.is_empty() {
-            return Err(HandlerError::BadInput(format!("the body is empty; {FORMS}")));
-        }
-        match payload.content_type.as_deref() {
-            _ if looks_like_image(bytes) => self.picture(bytes),
-            Some("application/json") => self.json(bytes),
-            Some(media) if media.starts_with("text") => self.base64(bytes),
-            // An undeclared type, or the one that curl gives by itself: text only if it is text.
-            None | Some("application/x-www-form-urlencoded") if bytes.is_ascii() => {
-                if Scanner::looks_like_json(bytes) || bytes.starts_with(b"\"") {
-                    self.json(bytes)
-                } else {
-                    self.base64(bytes)
-                }
-            }
-            _ if Scanner::looks_like_json(bytes) => self.json(bytes),
-            _ => self.picture(bytes),
-        }
-    }
-
-    fn json(&self, bytes: &[u8]) -> Result<HostTensor, HandlerError> {
-        let mut scanner = Scanner::new(bytes);
-        let kind = scanner.kind().map_err(bad)?;
-        if kind != Kind::Object {
-            let tensor = self.json_value(&mut scanner)?;
-            scanner.end().map_err(bad)?;
-            return Ok(tensor);
-        }
-        let (mut data, mut body) = (None, None);
-        let mut more = scanner.open(b'{', b'}').map_err(bad)?;
-        while more {
-            let name = scanner.name().map_err(bad)?;
-            scanner.peek();
-            let here = scanner.clone();
-            scanner.skip().map_err(|error| bad(error.within(&name)))?;
-            match &*name {
-                "data" => data = Some(here),
-                "body" => body = Some(here),
-                _ => {}
-            }
-            more = scanner.more(b'}').map_err(bad)?;
-        }
-        scanner.end().map_err(bad)?;
-        match data.or(body) {
-            Some(mut start) => self.json_value(&mut start),
-            None => Err(HandlerError::BadInput(format!(
-                "the JSON object has neither `data` nor `body`; {FORMS}"
-            ))),
-        }
-    }
-
-    fn json_value(&self, scanner: &mut Scanner<'_>) -> Result<HostTensor, HandlerError> {
-        match scanner.kind().map_err(bad)? {
-            Kind::String => self.base64(scanner.string().map_err(bad)?.as_bytes()),
-            Kind::Array => {
-                let element_type = ElementType::Declared(DType::Float32);
-                number_array(scanner, element_type, None).map_err(bad)
-            }
-            kind => Err(HandlerError::BadInput(format!("the JSON is {kind}; {FORMS}"))),
-        }
-    }
-
-    fn base64(&self, text: &[u8]) -> Result<HostTensor, HandlerError> {
-        // `canvas.toDataURL()` in a page.
-        let text = match text.strip_prefix(b"data:") {
-            Some(url) => match memchr::memmem::find(url, b";base64,") {
-                Some(at) => &url[at + b";base64,".len()..],
-                None => text,
-            },
-            None => text,
-        };
-        let text = match text.iter().any(u8::is_ascii_whitespace) {
-            true => Cow::Owned(text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect()),
-            false => Cow::Borrowed(text),
-        };
-        let bytes = BASE64.decode(&*text).map_err(|error| {
-            HandlerError::BadInput(format!("the text is not base64: {error}; {FORMS}"))
-        })?;
-        self.picture(&bytes)
     }
 
     /// Resize, CenterCrop, ToTensor, Normalize.
@@ -193,7 +103,8 @@ impl ImageClassifier {
             .map_err(|error| HandlerError::BadInput(format!("the image cannot be placed: {error}")))
     }
 
-    fn answer(&self, probabilities: &[f64]) -> Prediction {
+    /// Labels and probabilities as JSON, best first.
+    fn classes(&self, probabilities: &[f64], layout: Layout) -> Vec<u8> {
         // The best, in order; equal ones in the order of their classes.
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         let by_probability = |a: &usize, b: &usize| {
@@ -218,31 +129,63 @@ impl ImageClassifier {
             }
         }
         let room = members.iter().map(|(name, _)| name.len() + 40).sum::<usize>() + 4;
-        let mut text = JsonText::with_capacity(Layout::Indented, room);
+        let mut text = JsonText::with_capacity(layout, room);
         text.open(Brackets::Object);
         for (name, probability) in &members {
             text.member(name);
             text.float(*probability);
         }
         text.close(Brackets::Object);
-        Prediction::json(text.into_bytes())
+        text.into_bytes()
+    }
+
+    /// The answer for the rows of one request.
+    fn answer(&self, rows: &[Vec<f64>], form: &Form) -> Result<Prediction, HandlerError> {
+        let wanted = match (form, rows) {
+            (Form::OpenInference(wanted), _) => wanted,
+            (_, [only]) => return Ok(Prediction::json(self.classes(only, Layout::Indented))),
+            _ => return Err(HandlerError::Model("several pictures in a plain request".into())),
+        };
+        let texts = rows.iter().map(|row| self.classes(row, Layout::Compact));
+        let outputs = match &wanted.named_after {
+            None => {
+                // Labels are text; so is the JSON around them.
+                let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned().into();
+                let texts = texts.map(text).collect();
+                let (name, shape) = (OUTPUT.to_owned(), vec![rows.len()]);
+                vec![Output { name, shape, data: OutputData::Texts(texts) }]
+            }
+            Some(inputs) => {
+                let mut texts = texts;
+                let output = |(name, rows): &(String, usize)| Output {
+                    name: name.clone(),
+                    shape: vec![*rows],
+                    data: OutputData::Json(texts.by_ref().take(*rows).collect()),
+                };
+                inputs.iter().map(output).collect()
+            }
+        };
+        open_inference_answer::write(&self.served, wanted, outputs)
     }
 }
 
-/// The most elements of a picture's tensor; 4096 x 4096 in three channels fit.
-const MAX_ELEMENTS: usize = 1 << 26;
+/// The name of the one output in the Open Inference Protocol.
+const OUTPUT: &str = "output";
 
 impl Handler for ImageClassifier {
     fn preprocess(&self, input: RequestInput) -> Result<Sample, HandlerError> {
         let Some(payload) = input.payload() else {
             return Err(HandlerError::BadInput(format!("{}; {FORMS}", input.no_payload())));
         };
-        let tensor = self.read(payload)?.unsqueeze();
+        let picture = |bytes: &[u8]| self.picture(bytes);
+        let reader = Reader { picture: &picture, torchserves_outputs: self.torchserves_outputs };
+        let Pictures { tensor, form } = reader.read(input.protocol, payload)?;
+        let rows = tensor.rows().unwrap_or(1);
         let bucket = [(tensor.dtype(), tensor.shape()[1..].to_vec())];
         Ok(Sample {
             arguments: vec![Value::Tensor(tensor)],
             bucket: Some(bucket.into()),
-            asked: Asked { rows: 1, form: Form::Plain },
+            asked: Asked { rows, form, task: Task::Predict },
             inferred: 0,
         })
     }
@@ -257,7 +200,7 @@ impl Handler for ImageClassifier {
                 "image_classifier serves a model that returns one tensor, not several".to_owned(),
             ));
         };
-        let expected = asked.len();
+        let expected = asked.iter().map(|asked| asked.rows).sum::<usize>();
         let refuse = || {
             HandlerError::Model(format!(
                 "image_classifier serves a model that returns floats of shape [{expected}, classes], \
@@ -275,7 +218,31 @@ impl Handler for ImageClassifier {
             Elements::Float64(v) => v.chunks_exact(classes).map(softmax_wide).collect(),
             _ => return Err(refuse()),
         };
-        Ok(rows.iter().map(|probabilities| self.answer(probabilities)).collect())
+        let mut rest = rows.as_slice();
+        let answers = asked.iter().map(|asked| {
+            let (own, others) = rest.split_at_checked(asked.rows).ok_or_else(refuse)?;
+            rest = others;
+            self.answer(own, &asked.form)
+        });
+        answers.collect()
+    }
+
+    fn explain(
+        &self,
+        sample: Sample,
+        asked: &[Asked],
+        forward: &mut Forward<'_>,
+    ) -> Result<Vec<Prediction>, ExplainError> {
+        let found = attributions(&self.explanations, sample.arguments, asked, forward)?;
+        Ok(answers(&self.served, &found, asked)?)
+    }
+
+    fn inputs(&self) -> Vec<TensorMetadata> {
+        vec![TensorMetadata::bytes("data")]
+    }
+
+    fn outputs(&self) -> Vec<TensorMetadata> {
+        vec![TensorMetadata::bytes(OUTPUT)]
     }
 
     /// Pictures of noise, normalised; none when pictures keep a size of their own.
@@ -317,10 +284,6 @@ fn softmax_wide(logits: &[f64]) -> Vec<f64> {
     let powers: Vec<f64> = logits.iter().map(|logit| (logit - greatest).exp()).collect();
     let sum: f64 = powers.iter().sum();
     powers.iter().map(|power| power / sum).collect()
-}
-
-fn bad(error: JsonError) -> HandlerError {
-    HandlerError::BadInput(error.to_string())
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::engine::Signature;
-use crate::handlers::built_in;
+use crate::engine::{DType, Signature};
+use crate::handlers::{Parameter, built_in};
 
 const PHOTO: &[u8] = include_bytes!("goldens/photo.jpg");
 const ALPHA: &[u8] = include_bytes!("goldens/alpha.png");
@@ -18,10 +19,12 @@ fn handler(index_to_name: Option<&str>, settings: Json) -> Arc<dyn Handler> {
     let config = json!({ "image_classifier": settings });
     let settings = HandlerSettings {
         model: "test",
+        version: "1.0",
         index_to_name: index_to_name.map(str::as_bytes),
         model_config: &config,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        envelope: Envelope::None,
     };
     built_in("image_classifier", settings).unwrap()
 }
@@ -87,10 +90,12 @@ fn gray_is_weighted_as_pillow_weights_it() {
 fn values_are_normalised_as_torchvision_normalises_them() {
     let rgb = ImageClassifier::new(&HandlerSettings {
         model: "test",
+        version: "1.0",
         index_to_name: None,
         model_config: &Json::Null,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        envelope: Envelope::None,
     })
     .unwrap();
     let values: Vec<_> =
@@ -163,7 +168,11 @@ fn what_is_no_picture_is_refused_with_the_reason() {
         (octets, b"II*\0\x08\0\0\0", "the TIFF image cannot be decoded"),
         (Some("text/plain"), b"{not base64}", "the text is not base64"),
         (Some("text/plain"), b"aGVsbG8=", "no image format is recognised"),
-        (Some("application/json"), b"{\"image\": \"x\"}", "has neither `data` nor `body`"),
+        (
+            Some("application/json"),
+            b"{\"image\": \"x\"}",
+            "has none of `data`, `body` and `inputs`",
+        ),
         (Some("application/json"), b"{broken", "expected a name in double quotes"),
         (Some("application/json"), b"null", "the JSON is null"),
         (Some("application/json"), b"5", "the JSON is a number"),
@@ -178,6 +187,7 @@ fn what_is_no_picture_is_refused_with_the_reason() {
             content_type: None,
             value: PHOTO.into(),
         }],
+        ..RequestInput::default()
     };
     let error = handler.preprocess(input).unwrap_err().to_string();
     assert!(
@@ -263,7 +273,7 @@ fn answer(
     count: usize,
 ) -> Result<Vec<String>, String> {
     let output = Value::Tensor(HostTensor::new(shape.to_vec(), elements).unwrap());
-    let asked = vec![Asked { rows: 1, form: Form::Plain }; count];
+    let asked = vec![Asked { rows: 1, form: Form::Plain, task: Task::Predict }; count];
     let answers = handler.postprocess(output, &asked).map_err(|error| error.to_string())?;
     Ok(answers.iter().map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).collect())
 }
@@ -348,7 +358,7 @@ fn other_results_are_a_model_error_that_says_what_is_served() {
         let error = answer(&handler, shape, elements, count).unwrap_err();
         assert!(error.contains("returns floats of shape [") && error.contains("got "), "{error}");
     }
-    let asked = [Asked { rows: 1, form: Form::Plain }];
+    let asked = [Asked { rows: 1, form: Form::Plain, task: Task::Predict }];
     let tuple = handler.postprocess(Value::Tuple(vec![]), &asked);
     assert!(matches!(tuple, Err(HandlerError::Model(reason)) if reason.contains("one tensor")));
 }
@@ -357,10 +367,12 @@ fn other_results_are_a_model_error_that_says_what_is_served() {
 fn a_wrong_index_to_name_is_an_error_at_load() {
     let settings = HandlerSettings {
         model: "test",
+        version: "1.0",
         index_to_name: Some(b"{\"0\": 5}"),
         model_config: &Json::Null,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        envelope: Envelope::None,
     };
     assert!(matches!(built_in("image_classifier", settings), Err(HandlerError::Model(_))));
 }

@@ -11,6 +11,29 @@ use bytes::Bytes;
 pub struct RequestInput {
     /// The parameters in the order they came; of a repeated name the last one counts.
     pub parameters: Vec<Parameter>,
+    /// The request is for an explanation, not for a prediction.
+    pub explain: bool,
+    /// What follows the version in the path, as TorchServe's header `url_path`; else empty.
+    pub url_path: String,
+    /// The request's id, as its answer carries it.
+    pub request_id: String,
+    /// Whose words the path is in.
+    pub protocol: Protocol,
+}
+
+/// Which protocol a request's path belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// TorchServe's own routes.
+    #[default]
+    TorchServe,
+    /// `/v1/models/{model}:predict`: a JSON object may hold `instances`.
+    KServeV1,
+    /// `/v2/models/{model}/infer`.
+    OpenInference {
+        /// `Inference-Header-Content-Length`: the length of the JSON that raw tensors follow.
+        json_length: Option<usize>,
+    },
 }
 
 /// One named part of a request.
@@ -29,9 +52,8 @@ pub struct Parameter {
 impl RequestInput {
     /// A raw body: one parameter called `body`.
     pub fn body(content_type: Option<String>, value: Bytes) -> RequestInput {
-        RequestInput {
-            parameters: vec![Parameter { name: "body".to_owned(), content_type, value }],
-        }
+        let body = Parameter { name: "body".to_owned(), content_type, value };
+        RequestInput { parameters: vec![body], ..RequestInput::default() }
     }
 
     /// The last parameter called `name`.

@@ -5,6 +5,7 @@
 //! first; `NaN`, `Infinity` and `-Infinity` are bare words. Strings are ASCII-escaped. There is no
 //! trailing newline.
 
+use super::json_layout::lay_out;
 use crate::engine::Elements;
 
 /// How items are set apart.
@@ -14,6 +15,8 @@ pub(super) enum Layout {
     Indented,
     /// `json.dumps(value, separators=(",", ":"))`: no white space.
     Compact,
+    /// `json.dumps(value)`: one line, with a space behind commas and colons.
+    Spaced,
 }
 
 /// The kind of brackets around items.
@@ -80,6 +83,9 @@ impl JsonText {
     pub(super) fn item(&mut self) {
         if !self.empty {
             self.out.push(b',');
+            if self.layout == Layout::Spaced {
+                self.out.push(b' ');
+            }
         }
         self.line();
         self.empty = false;
@@ -89,10 +95,26 @@ impl JsonText {
     pub(super) fn member(&mut self, name: &str) {
         self.item();
         self.string(name);
+        self.colon();
+    }
+
+    /// What stands between a member's name and its value.
+    pub(super) fn colon(&mut self) {
         self.out.extend_from_slice(match self.layout {
-            Layout::Indented => b": ",
+            Layout::Indented | Layout::Spaced => b": ",
             Layout::Compact => b":",
         });
+    }
+
+    /// A string, number or word that is JSON already.
+    pub(super) fn token(&mut self, token: &[u8]) {
+        self.out.extend_from_slice(token);
+    }
+
+    /// A value that is JSON already, in the layout of this text.
+    pub(super) fn json(&mut self, json: &[u8]) {
+        lay_out(self, json);
+        self.empty = false;
     }
 
     /// A string.
@@ -170,9 +192,13 @@ impl JsonText {
         self.item();
         write(&mut self.out, *first);
         let mut separator = vec![b','];
-        if self.layout == Layout::Indented {
-            separator.push(b'\n');
-            separator.resize(2 + self.depth * INDENT, b' ');
+        match self.layout {
+            Layout::Indented => {
+                separator.push(b'\n');
+                separator.resize(2 + self.depth * INDENT, b' ');
+            }
+            Layout::Spaced => separator.push(b' '),
+            Layout::Compact => {}
         }
         for value in rest {
             self.out.extend_from_slice(&separator);

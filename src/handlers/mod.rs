@@ -10,28 +10,42 @@ mod base;
 mod catalog;
 mod declared;
 mod element;
+mod envelope;
 mod example;
 mod image;
 mod image_classifier;
+mod image_request;
 mod image_settings;
 mod input;
+mod instances;
 mod json;
+mod json_layout;
 mod json_number;
 mod json_text;
 mod labels;
+mod metadata;
 mod number_array;
+mod occlusion;
 mod open_inference;
+mod open_inference_answer;
+mod open_inference_request;
 mod output;
+mod python_value;
+mod raw_tensor;
 mod resample;
 mod resize;
+mod tensor_source;
 
 use std::sync::Arc;
 
 pub use catalog::Catalog;
-pub use input::{Parameter, RequestInput};
+pub use envelope::{Envelope, Instances};
+pub use input::{Parameter, Protocol, RequestInput};
+pub use metadata::TensorMetadata;
+pub use open_inference_request::{Requested, Wanted};
 pub use output::Prediction;
 
-use crate::engine::{Signature, Value};
+use crate::engine::{EngineError, Signature, Value};
 
 /// The names of the handlers that [`built_in`] makes.
 pub const BUILT_IN: &[&str] = &["base_handler", "image_classifier"];
@@ -76,6 +90,33 @@ pub trait Handler: Send + Sync + 'static {
     /// [`HandlerError::Model`] when the result cannot be split over the samples or is not what this
     /// handler serves.
     fn postprocess(&self, output: Value, asked: &[Asked]) -> Result<Vec<Prediction>, HandlerError>;
+
+    /// Which part of the input made the model say what it says: for each of `asked`, in order, the
+    /// attributions in the form of its answer. `forward` runs the model; it may be called many
+    /// times, and fails once nobody waits any more.
+    ///
+    /// # Errors
+    /// [`ExplainError`]; without an implementation, as in TorchServe, that there is none.
+    fn explain(
+        &self,
+        sample: Sample,
+        asked: &[Asked],
+        forward: &mut Forward<'_>,
+    ) -> Result<Vec<Prediction>, ExplainError> {
+        let _ = (sample, asked, forward);
+        let none = "this handler has no explanations".to_owned();
+        Err(ExplainError::Handler(HandlerError::Model(none)))
+    }
+
+    /// What the model takes, for the Open Inference Protocol's metadata; empty when not known.
+    fn inputs(&self) -> Vec<TensorMetadata> {
+        Vec::new()
+    }
+
+    /// What the model gives, likewise.
+    fn outputs(&self) -> Vec<TensorMetadata> {
+        Vec::new()
+    }
 
     /// Another reading of a sample that the model refused, if there is one (integers as
     /// `float32`). [`Handler::learn`] is called when the model took it.
@@ -127,6 +168,21 @@ pub struct Asked {
     pub rows: usize,
     /// The form of the answer.
     pub form: Form,
+    /// What is to be answered.
+    pub task: Task,
+}
+
+/// What a request asks of the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// What the model says.
+    #[default]
+    Predict,
+    /// Why: [`Handler::explain`].
+    Explain {
+        /// The output to explain, counted from 0; none for the greatest.
+        target: Option<usize>,
+    },
 }
 
 /// The form in which a request was written and is answered.
@@ -134,11 +190,28 @@ pub struct Asked {
 pub enum Form {
     /// One sample without a batch dimension; the answer has none either.
     Plain,
-    /// The Open Inference Protocol's JSON; `id` is repeated in the answer.
-    OpenInference {
-        /// The request's `id`, if it had one.
-        id: Option<String>,
-    },
+    /// The Open Inference Protocol, and what the request wants of the answer.
+    OpenInference(Box<Wanted>),
+    /// Several samples in an envelope, answered together. Handlers never see it: the envelope opens
+    /// it around them.
+    Instances(Box<Instances>),
+}
+
+/// Runs the model once; given to [`Handler::explain`].
+pub type Forward<'a> = dyn FnMut(Vec<Value>) -> Result<Value, ExplainError> + 'a;
+
+/// Why there is no explanation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExplainError {
+    /// The handler's reason.
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
+    /// The engine's reason.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Nobody waits any more.
+    #[error("nobody waits for the explanation any more")]
+    TooLate,
 }
 
 /// Why a handler could not do its part.
@@ -155,8 +228,10 @@ pub enum HandlerError {
 
 /// What a handler is made from.
 pub struct HandlerSettings<'a> {
-    /// The model's name, for log lines.
+    /// The model's name, for answers and log lines.
     pub model: &'a str,
+    /// The model's version.
+    pub version: &'a str,
     /// `index_to_name.json` as it is in the archive, if it is there.
     pub index_to_name: Option<&'a [u8]>,
     /// The whole `model-config.yaml` as JSON (`null` when there is none).
@@ -165,4 +240,6 @@ pub struct HandlerSettings<'a> {
     pub signature: Signature,
     /// `limit_max_image_pixels`: refuse images above Pillow's bomb limit.
     pub limit_max_image_pixels: bool,
+    /// `service_envelope`.
+    pub envelope: Envelope,
 }

@@ -1,21 +1,24 @@
 //! Reads the `inputs` of the Open Inference Protocol's JSON (KServe v2) into model arguments.
 //!
-//! Called by `base.rs` for an object with the key `inputs`. Each input is
-//! `{"name", "shape", "datatype", "data"}` with `data` flat or nested; besides the protocol,
-//! `{"name", "list": [...]}` is a list of strings, numbers or tensors and `{"name", "scalar": v}` a
-//! plain Python value. Two passes: the first checks the syntax and notes where the data are, the
-//! second reads them, so that names, types and shapes are checked before anything is allocated.
+//! Called by `open_inference_request.rs`, and by the handlers for the values. Each input is
+//! `{"name", "shape", "datatype", "data"}` with `data` flat or nested, or with
+//! `"parameters": {"binary_data_size": n}` in its place: its bytes then follow the JSON
+//! (`tensor_source.rs`). Besides the protocol, `{"name", "list": [...]}` is a list of strings, numbers
+//! or tensors and `{"name", "scalar": v}` a plain Python value. Two passes: the first checks the
+//! syntax and notes where the data are, the second reads them, so that names, types and shapes are
+//! checked before anything is allocated.
 
 use std::borrow::Cow;
+
+use bytes::Bytes;
 
 use super::arguments::{Arguments, MAX_INPUTS, Slot};
 use super::json::{JsonError, Kind, MAX_DEPTH, Scanner};
 use super::json_number::Number;
-use super::number_array::{ElementType, numbers};
-use crate::engine::{DType, HostTensor, Value, element_count};
-
-/// Most items of a `list`, and most strings of a BYTES tensor.
-const MAX_ITEMS: usize = 65_536;
+use super::python_value::{fit, named, read_scalar, widen};
+use super::raw_tensor::WireType;
+use super::tensor_source::{Data, Datatype, MAX_ITEMS, TensorSource};
+use crate::engine::{HostTensor, Value};
 
 /// One input as it was found by the first pass.
 pub(super) struct Input<'a> {
@@ -27,18 +30,6 @@ enum Content<'a> {
     Tensor(TensorSource<'a>),
     List(Scanner<'a>),
     Scalar(Scanner<'a>),
-}
-
-struct TensorSource<'a> {
-    datatype: Datatype,
-    shape: Vec<usize>,
-    data: Scanner<'a>,
-}
-
-#[derive(Clone, Copy)]
-enum Datatype {
-    Numbers(DType),
-    Bytes,
 }
 
 /// Reads the array `inputs`, without its data.
@@ -71,10 +62,35 @@ pub(super) fn arguments(inputs: &[Input<'_>], arguments: &Arguments) -> Result<V
     arguments.arrange(&places, values)
 }
 
+/// Gives each input with a `binary_data_size` its bytes of `raw`, in the order of the inputs.
+///
+/// # Errors
+/// The sizes are not those of `raw`.
+pub(super) fn deal_out(inputs: &mut [Input<'_>], mut raw: Bytes) -> Result<(), JsonError> {
+    for (index, input) in inputs.iter_mut().enumerate() {
+        let Content::Tensor(TensorSource { data: Data::Raw { at, size, bytes }, .. }) =
+            &mut input.content
+        else {
+            continue;
+        };
+        if *size > raw.len() {
+            let reason = format!("binary_data_size is {size}, and {} bytes are left", raw.len());
+            return Err(at.error(reason).within("parameters").within(index).within("inputs"));
+        }
+        *bytes = raw.split_to(*size);
+    }
+    if raw.is_empty() {
+        return Ok(());
+    }
+    let reason =
+        format!("{} bytes follow the JSON that are no input's binary_data_size", raw.len());
+    Err(Scanner::new(b"").error(reason))
+}
+
 fn read_input<'a>(scanner: &mut Scanner<'a>) -> Result<Input<'a>, JsonError> {
     let start = scanner.clone();
     let (mut name, mut datatype, mut shape) = (None, None, None);
-    let (mut data, mut list, mut scalar) = (None, None, None);
+    let (mut data, mut list, mut scalar, mut raw) = (None, None, None, None);
     let mut more = scanner.open(b'{', b'}')?;
     while more {
         let key = scanner.name()?;
@@ -86,12 +102,15 @@ fn read_input<'a>(scanner: &mut Scanner<'a>) -> Result<Input<'a>, JsonError> {
             "data" => scanner.skip().map(|()| data = Some(here)),
             "list" => scanner.skip().map(|()| list = Some(here)),
             "scalar" => scanner.skip().map(|()| scalar = Some(here)),
+            "parameters" => read_parameters(scanner).map(|size| {
+                raw = size.map(|size| Data::Raw { at: here, size, bytes: Bytes::new() })
+            }),
             _ => scanner.skip(),
         };
         read.map_err(|error| error.within(&key))?;
         more = scanner.more(b'}')?;
     }
-    let content = match (data, list, scalar) {
+    let content = match (data.map(Data::Json).or(raw), list, scalar) {
         (Some(data), None, None) => {
             let missing = |key| start.error(format!("a tensor needs `{key}`"));
             Content::Tensor(TensorSource {
@@ -102,9 +121,35 @@ fn read_input<'a>(scanner: &mut Scanner<'a>) -> Result<Input<'a>, JsonError> {
         }
         (None, Some(list), None) => Content::List(list),
         (None, None, Some(scalar)) => Content::Scalar(scalar),
-        _ => return Err(start.error("an input has one of `data`, `list` and `scalar`")),
+        _ => {
+            let reason = "an input has one of `data`, `list` and `scalar`, or the parameter \
+                          `binary_data_size`";
+            return Err(start.error(reason));
+        }
     };
     Ok(Input { name, content })
+}
+
+/// An input's parameters; those that do not matter here are passed over.
+fn read_parameters(scanner: &mut Scanner<'_>) -> Result<Option<usize>, JsonError> {
+    let mut size = None;
+    let mut more = scanner.open(b'{', b'}')?;
+    while more {
+        let key = scanner.name()?;
+        let start = scanner.clone();
+        match &*key {
+            "binary_data_size" => match scanner.number().map_err(|error| error.within(&key))? {
+                Number::Int(bytes) if bytes >= 0 => size = usize::try_from(bytes).ok(),
+                _ => return Err(start.expected("a number of bytes").within(&key)),
+            },
+            "shared_memory_region" => {
+                return Err(start.error("shared memory is not supported").within(&key));
+            }
+            _ => scanner.skip()?,
+        }
+        more = scanner.more(b'}')?;
+    }
+    Ok(size)
 }
 
 fn read_datatype(scanner: &mut Scanner<'_>) -> Result<Datatype, JsonError> {
@@ -113,10 +158,9 @@ fn read_datatype(scanner: &mut Scanner<'_>) -> Result<Datatype, JsonError> {
     if name == "BYTES" {
         return Ok(Datatype::Bytes);
     }
-    DType::parse(&name).map(Datatype::Numbers).ok_or_else(|| {
-        let names = DType::ALL.map(DType::oip_name).join(", ");
-        start.expected(&format!("one of {names}, BYTES"))
-    })
+    WireType::parse(&name)
+        .map(Datatype::Numbers)
+        .ok_or_else(|| start.expected(&format!("one of {}, BYTES", WireType::names())))
 }
 
 fn read_shape(scanner: &mut Scanner<'_>) -> Result<Vec<usize>, JsonError> {
@@ -143,17 +187,23 @@ fn read_shape(scanner: &mut Scanner<'_>) -> Result<Vec<usize>, JsonError> {
 // === impl Input ===
 
 impl Input<'_> {
+    /// The name in the request.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// The value for an argument of this kind.
     fn value(&self, slot: Option<&Slot>) -> Result<Value, JsonError> {
         let kind = slot.map_or("", |slot| slot.kind.as_str());
         let declared = slot.and_then(|slot| slot.declared.as_ref());
         let (value, start, key) = match &self.content {
             Content::Tensor(source) => {
-                if let (Some(declared), Datatype::Numbers(dtype)) = (declared, source.datatype) {
-                    let checked = declared.check(dtype, &source.shape);
-                    checked.map_err(|reason| source.data.error(reason))?;
+                if let (Some(declared), Datatype::Numbers(wire)) = (declared, source.datatype) {
+                    let checked = declared.check(wire.dtype(), &source.shape);
+                    checked.map_err(|reason| source.data.at().error(reason))?;
                 }
                 let value = source.value(kind).map_err(|error| error.within("data"))?;
-                (value, &source.data, "data")
+                (value, source.data.at(), "data")
             }
             Content::List(start) => {
                 let value = read_list(&mut start.clone()).map_err(|error| error.within("list"))?;
@@ -172,73 +222,32 @@ impl Input<'_> {
             start.error(format!("the model's argument is `{kind}`, got {got}")).within(key)
         })
     }
-}
 
-// === impl TensorSource ===
-
-impl TensorSource<'_> {
-    fn value(&self, kind: &str) -> Result<Value, JsonError> {
-        let Some(count) = element_count(&self.shape).filter(|count| i64::try_from(*count).is_ok())
-        else {
-            let shape = &self.shape;
-            return Err(self.data.error(format!("the shape {shape:?} holds too many elements")));
-        };
-        let mut scanner = self.data.clone();
-        let Datatype::Numbers(dtype) = self.datatype else {
-            let mut strings = read_strings(&mut scanner, count)?;
-            return Ok(match strings.pop() {
-                Some(only)
-                    if strings.is_empty() && kind.starts_with("str") && !kind.ends_with(']') =>
-                {
-                    only
-                }
-                Some(last) => {
-                    strings.push(last);
-                    Value::List(strings)
-                }
-                None => Value::List(strings),
-            });
-        };
-        let element_type = ElementType::Declared(dtype);
-        let nested: Vec<_> = self.shape.iter().copied().map(Some).collect();
-        let expected =
-            if is_flat(&mut scanner.clone(), &self.shape) { &[Some(count)][..] } else { &nested };
-        let (_, elements) = numbers(&mut scanner, element_type, Some(expected))?;
-        HostTensor::new(self.shape.clone(), elements)
-            .map(Value::Tensor)
-            .map_err(|error| self.data.error(error.to_string()))
-    }
-}
-
-/// Are the data written as one list? They are unless a list comes first in the list, or a number
-/// alone stands for a tensor without dimensions.
-fn is_flat(scanner: &mut Scanner<'_>, shape: &[usize]) -> bool {
-    match scanner.open(b'[', b']') {
-        Ok(true) => shape.len() < 2 || scanner.peek() != Some(b'['),
-        Ok(false) => true,
-        Err(_) => !shape.is_empty(),
-    }
-}
-
-fn read_strings(scanner: &mut Scanner<'_>, count: usize) -> Result<Vec<Value>, JsonError> {
-    if count > MAX_ITEMS {
-        return Err(scanner.error(format!("at most {MAX_ITEMS} strings are read")));
-    }
-    let mut strings = Vec::new();
-    let mut more = scanner.open(b'[', b']')?;
-    while more {
-        if strings.len() == count {
-            return Err(scanner.error(format!("expected {count} strings, got more")));
+    /// The strings of a BYTES tensor, as they were sent; none when it is no such tensor.
+    pub(super) fn strings(&self) -> Result<Option<Vec<Cow<'_, [u8]>>>, JsonError> {
+        match &self.content {
+            Content::Tensor(source) if matches!(source.datatype, Datatype::Bytes) => {
+                source.strings().map(Some).map_err(|error| error.within("data"))
+            }
+            _ => Ok(None),
         }
-        let text = scanner.string().map_err(|error| error.within(strings.len()))?;
-        strings.push(Value::Str(text.into_owned()));
-        more = scanner.more(b']')?;
     }
-    if strings.len() < count {
-        let got = strings.len();
-        return Err(scanner.error(format!("expected {count} strings, got {got}")));
+
+    /// The numbers of a tensor.
+    pub(super) fn tensor(&self) -> Result<HostTensor, JsonError> {
+        match &self.content {
+            Content::Tensor(source) => match source.value("Tensor")? {
+                Value::Tensor(tensor) => Ok(tensor),
+                other => {
+                    let got = named(&other);
+                    Err(source.data.at().error(format!("expected a tensor, got {got}")))
+                }
+            },
+            Content::List(start) | Content::Scalar(start) => {
+                Err(start.error("expected a tensor with `datatype`, `shape` and `data`"))
+            }
+        }
     }
-    Ok(strings)
 }
 
 fn read_list(scanner: &mut Scanner<'_>) -> Result<Value, JsonError> {
@@ -274,72 +283,5 @@ fn read_list(scanner: &mut Scanner<'_>) -> Result<Value, JsonError> {
             Err(scanner.error(format!("expected {first} as before, got {odd}")).within(index))
         }
         None => Ok(Value::List(values)),
-    }
-}
-
-fn read_scalar(scanner: &mut Scanner<'_>) -> Result<Value, JsonError> {
-    match scanner.kind()? {
-        Kind::String => Ok(Value::Str(scanner.string()?.into_owned())),
-        Kind::Bool => Ok(Value::Bool(scanner.bool()?)),
-        Kind::Null => scanner.null().map(|()| Value::None),
-        Kind::Number => match scanner.number()? {
-            Number::Int(value) => Ok(Value::Int(value)),
-            Number::Float(value) => Ok(Value::Double(value)),
-            Number::WideInt(value) => Err(scanner.error(format!("{value:.0} does not fit int64"))),
-        },
-        kind @ (Kind::Array | Kind::Object) => {
-            Err(scanner.error(format!("expected a plain value, got {kind}")))
-        }
-    }
-}
-
-/// The value as TorchScript's type `kind` takes it; the value itself when it does not. Types that
-/// are not known here are left to the model.
-fn fit(kind: &str, mut value: Value) -> Result<Value, Value> {
-    let (base, optional) = match kind.strip_suffix('?') {
-        Some(base) => (base, true),
-        None => (kind, false),
-    };
-    match (base, &mut value) {
-        ("float", number @ Value::Int(_)) => widen(number),
-        ("float[]", Value::List(values)) => values.iter_mut().for_each(widen),
-        _ => {}
-    }
-    let list_of = |items: &[Value], is: fn(&Value) -> bool| items.iter().all(is);
-    let fits = match (base, &value) {
-        (_, Value::None) if optional => true,
-        ("Tensor", value) => matches!(value, Value::Tensor(_)),
-        ("int", value) => matches!(value, Value::Int(_)),
-        ("float", value) => matches!(value, Value::Double(_)),
-        ("bool", value) => matches!(value, Value::Bool(_)),
-        ("str", value) => matches!(value, Value::Str(_)),
-        ("str[]", Value::List(items)) => list_of(items, |item| matches!(item, Value::Str(_))),
-        ("Tensor[]", Value::List(items)) => list_of(items, |item| matches!(item, Value::Tensor(_))),
-        ("int[]", Value::List(items)) => list_of(items, |item| matches!(item, Value::Int(_))),
-        ("float[]", Value::List(items)) => list_of(items, |item| matches!(item, Value::Double(_))),
-        ("bool[]", Value::List(items)) => list_of(items, |item| matches!(item, Value::Bool(_))),
-        ("str[]" | "Tensor[]" | "int[]" | "float[]" | "bool[]", _) => false,
-        _ => true,
-    };
-    if fits { Ok(value) } else { Err(value) }
-}
-
-fn widen(value: &mut Value) {
-    if let Value::Int(int) = value {
-        *value = Value::Double(*int as f64);
-    }
-}
-
-fn named(value: &Value) -> &'static str {
-    match value {
-        Value::Tensor(_) => "a tensor",
-        Value::Int(_) => "a whole number",
-        Value::Double(_) => "a number with a fraction",
-        Value::Bool(_) => "a boolean",
-        Value::Str(_) => "a string",
-        Value::None => "null",
-        Value::List(_) => "a list",
-        Value::Tuple(_) => "a tuple",
-        Value::Dict(_) => "a dict",
     }
 }

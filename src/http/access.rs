@@ -128,15 +128,56 @@ mod tests {
 
     #[test]
     fn what_is_open_is_never_a_route_that_touches_a_model() {
-        for first in ["", "ping", "api-description", "token", "models", "predictions", "v2", "v1"] {
-            for rest in
-                ["", "/", "/a", "/a/b", "/a/b/c", "/health/live", "/models/a", "%2Fa", "//a"]
-            {
+        let first_words = [
+            "",
+            "ping",
+            "api-description",
+            "token",
+            "models",
+            "predictions",
+            "explanations",
+            "invocations",
+            "wfpredict",
+            "v2",
+            "v1",
+            "a",
+        ];
+        let others = [
+            "",
+            "/",
+            "/a",
+            "/a/b",
+            "/a/b/c",
+            "/health/live",
+            "/health/ready/",
+            "/health",
+            "/models/a",
+            "/models/a/ready",
+            "/models/a/infer",
+            "/models/a/versions/1/infer",
+            "/models/a:predict",
+            "/a/invoke",
+            "/predict",
+            "/a/predict",
+            "%2Fa",
+            "//a",
+            "/../ping",
+        ];
+        for first in first_words {
+            for rest in others {
                 let path = format!("/{first}{rest}");
-                let inference = InferenceRoute::of(&path);
-                if matches!(inference, InferenceRoute::Predictions { .. }) {
-                    assert_eq!(inference_access(&path), INFERENCE, "{path}");
-                }
+                let inference = match InferenceRoute::of(&path) {
+                    InferenceRoute::Root | InferenceRoute::ApiDescription => OPEN,
+                    InferenceRoute::Ping | InferenceRoute::Live | InferenceRoute::Ready => PROBES,
+                    InferenceRoute::Model(_)
+                    | InferenceRoute::Invocations
+                    | InferenceRoute::Workflow { .. }
+                    | InferenceRoute::Server
+                    | InferenceRoute::ModelMetadata { .. }
+                    | InferenceRoute::ModelReady { .. }
+                    | InferenceRoute::None => INFERENCE,
+                };
+                assert_eq!(inference_access(&path), inference, "{path}");
                 let management = match ManagementRoute::of(&path) {
                     ManagementRoute::Root | ManagementRoute::ApiDescription => OPEN,
                     ManagementRoute::Token => API,

@@ -4,6 +4,7 @@
 //! A multipart or form body gives one parameter a field; any other body is the parameter `body`.
 //! Every size that a client controls has a bound here.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
@@ -66,6 +67,47 @@ pub(super) async fn drain(payload: &mut Payload) {
     };
     // One deadline for all of it: a client that trickles bytes must not hold the request.
     let _late = tokio::time::timeout(DRAIN_TIME, rest).await;
+}
+
+/// The pairs of the query.
+pub(super) fn query(request: &HttpRequest) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(request.query_string().as_bytes())
+}
+
+/// Adds the pairs of the query as parameters, in front of those of the body; as in TorchServe the
+/// first [`MAX_PARTS`] of them.
+pub(super) fn add_query(request: &HttpRequest, input: &mut RequestInput) {
+    let pair = |(name, value): (Cow<'_, str>, Cow<'_, str>)| Parameter {
+        name: name.into_owned(),
+        content_type: None,
+        value: Bytes::from(value.into_owned()),
+    };
+    let mut parameters: Vec<Parameter> = query(request).take(MAX_PARTS).map(pair).collect();
+    if parameters.is_empty() {
+        return;
+    }
+    // A body that is not there does not hide a parameter of the query.
+    input.parameters.retain(|own| own.name != "body" || !own.value.is_empty());
+    parameters.append(&mut input.parameters);
+    input.parameters = parameters;
+}
+
+/// `Inference-Header-Content-Length`: bytes of JSON in front of raw tensors.
+///
+/// # Errors
+/// 400 when it is no number, or there are two.
+pub(super) fn json_length(request: &HttpRequest) -> Result<Option<usize>, ServeError> {
+    const NAME: &str = "inference-header-content-length";
+    let mut lines = request.headers().get_all(NAME);
+    let Some(first) = lines.next() else { return Ok(None) };
+    // `parse` would take a sign.
+    let digits = first.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    match (digits.and_then(|digits| digits.parse().ok()), lines.next()) {
+        (Some(length), None) => Ok(Some(length)),
+        _ => Err(ServeError::bad_request(
+            "Inference-Header-Content-Length must be one number: the bytes of JSON in the body",
+        )),
+    }
 }
 
 /// True when the body says that it is JSON.
@@ -155,7 +197,7 @@ async fn multipart(content_type: &str, body: Bytes) -> Result<RequestInput, Serv
         let value = part.bytes().await.map_err(broken)?;
         parameters.push(Parameter { name, content_type, value });
     }
-    Ok(RequestInput { parameters })
+    Ok(RequestInput { parameters, ..RequestInput::default() })
 }
 
 /// One parameter a pair. What `curl -d '[1, 2]'` sends is no form: it is the body.
@@ -173,7 +215,7 @@ fn form(essence: String, body: Bytes) -> Result<RequestInput, ServeError> {
         let value = Bytes::from(value.into_owned());
         parameters.push(Parameter { name: name.into_owned(), content_type: None, value });
     }
-    Ok(RequestInput { parameters })
+    Ok(RequestInput { parameters, ..RequestInput::default() })
 }
 
 #[cfg(test)]
@@ -212,15 +254,21 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn multipart_parts_keep_their_names_and_media_types() {
+    async fn multipart_parts_keep_their_names_their_order_and_their_media_types() {
         let body = b"--b\r\nContent-Disposition: form-data; name=\"data\"; filename=\"a.png\"\r\n\
             Content-Type: image/png\r\n\r\nPNG\r\n--b\r\n\
-            Content-Disposition: form-data; name=\"target\"\r\n\r\n3\r\n--b--\r\n";
+            Content-Disposition: form-data; name=\"target\"\r\n\r\n3\r\n--b\r\n\
+            Content-Disposition: form-data; name=\"data\"\r\n\r\nagain\r\n--b--\r\n";
         let input = input("multipart/form-data; boundary=b", body).await.unwrap();
         assert_eq!(
             values(&input),
-            [("data", Some("image/png"), &b"PNG"[..]), ("target", None, b"3")]
+            [
+                ("data", Some("image/png"), &b"PNG"[..]),
+                ("target", None, b"3"),
+                ("data", None, b"again")
+            ]
         );
+        assert_eq!(input.payload().unwrap().value, "again");
     }
 
     #[actix_web::test]

@@ -3,28 +3,41 @@
 //! | path | method | answer |
 //! |---|---|---|
 //! | `/ping` | any | health |
-//! | `/predictions/{model}[/{version}]` | any but OPTIONS | a prediction |
-//! | `/predictions/{model}` | OPTIONS | the model's API description |
+//! | `/predictions/{model}[/{version}[/...]]` | any but OPTIONS | a prediction |
+//! | `/explanations/{model}[/{version}[/...]]` | any but OPTIONS | an explanation |
+//! | `/models/{model}/invoke`, `/{model}[/{version}]/predict`, `/invocations` | any but OPTIONS | either, as the header `explain` says; the query gives parameters |
+//! | `/v1/models/{model}:predict`, `:explain` | any but OPTIONS | KServe v1 |
+//! | `/v2/...` | any | the Open Inference Protocol: `open_inference.rs` |
+//! | `/wfpredict/{workflow}` | any | 404: there are no workflows |
+//! | those of a model | OPTIONS | the model's API description |
 //! | `/` | OPTIONS | this listener's API description; any other method 405 |
 //! | `/api-description` | any | the same, TorchServe's older spelling |
 
+use std::sync::Arc;
+
 use actix_http::Payload;
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
 use tracing::Instrument;
 
 use super::request_id::RequestId;
-use super::route::InferenceRoute;
+use super::route::{Api, Asks, InferenceRoute, ModelCall};
 use super::state::State;
-use super::{body, response};
+use super::{body, open_inference, response};
+use crate::cors::ServedModel;
 use crate::error::ServeError;
+use crate::handlers::{Protocol, RequestInput};
 use crate::openapi;
+use crate::registry::Model;
 
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
 }
+
+/// TorchServe's header, with Python's spelling of "yes".
+const EXPLAIN: (&str, &[u8]) = ("explain", b"True");
 
 /// Answers one request.
 pub(super) async fn answer(
@@ -32,14 +45,33 @@ pub(super) async fn answer(
     payload: &mut Payload,
     state: &State,
 ) -> Result<HttpResponse, ServeError> {
-    match InferenceRoute::of(request.path()) {
+    let route = InferenceRoute::of(request.path());
+    let is_open_inference = route.is_open_inference();
+    match of_route(route, request, payload, state).await {
+        Err(error) if is_open_inference => Ok(response::open_inference_error(&error)),
+        answer => answer,
+    }
+}
+
+async fn of_route(
+    route: InferenceRoute,
+    request: &HttpRequest,
+    payload: &mut Payload,
+    state: &State,
+) -> Result<HttpResponse, ServeError> {
+    match route {
         InferenceRoute::Ping => Ok(ping(state)),
-        InferenceRoute::Predictions { model, version } => {
-            if request.method() == Method::OPTIONS {
-                let model = state.registry.resolve(&model, version.as_deref())?;
-                return Ok(response::json(StatusCode::OK, &openapi::model(&model.name)));
-            }
-            predict(request, payload, state, &model, version.as_deref()).await
+        InferenceRoute::Model(call) => ask(request, payload, state, call).await,
+        InferenceRoute::Invocations => invoke(request, payload, state).await,
+        InferenceRoute::Workflow { workflow } => Err(ServeError::workflow_not_found(&workflow)),
+        InferenceRoute::Server => Ok(open_inference::server()),
+        InferenceRoute::Live => Ok(open_inference::live()),
+        InferenceRoute::Ready => Ok(open_inference::ready(state)),
+        InferenceRoute::ModelMetadata { model, version } => {
+            open_inference::metadata(state, &model, version.as_deref())
+        }
+        InferenceRoute::ModelReady { model, version } => {
+            open_inference::model_ready(state, &model, version.as_deref())
         }
         InferenceRoute::Root if request.method() != Method::OPTIONS => {
             Err(ServeError::method_not_allowed())
@@ -60,21 +92,96 @@ fn ping(state: &State) -> HttpResponse {
     }
 }
 
-async fn predict(
+/// A path that names its model.
+async fn ask(
     request: &HttpRequest,
     payload: &mut Payload,
     state: &State,
-    name: &str,
-    version: Option<&str>,
+    call: ModelCall,
 ) -> Result<HttpResponse, ServeError> {
     // The model first: a body for a model that is not there, or has no worker, is not worth reading.
-    let model = state.registry.resolve(name, version)?;
-    model.expect_workers(version)?;
-    let input = body::read(request, payload, state.max_request_size).await?;
-    let request_id = RequestId::of(request);
-    let span = tracing::info_span!("prediction", model = name, request_id = %request_id);
+    let model = state.registry.resolve(&call.model, call.version.as_deref())?;
+    if request.method() == Method::OPTIONS {
+        return Ok(response::json(StatusCode::OK, &openapi::model(&model.name)));
+    }
+    model.expect_workers(call.version.as_deref())?;
+    let protocol = match call.api {
+        Api::TorchServe => Protocol::TorchServe,
+        Api::KServeV1 => Protocol::KServeV1,
+        Api::OpenInference => Protocol::OpenInference { json_length: body::json_length(request)? },
+    };
+    let mut input = body::read(request, payload, state.max_request_size).await?;
+    if call.asks == Asks::AsHeader {
+        body::add_query(request, &mut input);
+    }
+    input.explain = asks_why(request, call.asks);
+    input.url_path = call.url_path;
+    input.protocol = protocol;
+    predict(request, state, model, call.version.as_deref(), input).await
+}
+
+/// `/invocations`: the query's `model_name`, else the only model that was loaded at the start, else
+/// the form's.
+async fn invoke(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    state: &State,
+) -> Result<HttpResponse, ServeError> {
+    let find = |name: String| {
+        let model = state.registry.resolve(&name, None);
+        // Also when there is no such model: its CORS policy may be there.
+        request.extensions_mut().insert(ServedModel(name));
+        model
+    };
+    let named = body::query(request).find(|(name, _)| name == "model_name");
+    let known = named.map(|(_, model)| model.into_owned()).or_else(|| state.registry.only_model());
+    let known = known.map(find).transpose()?;
+    if let Some(model) = known.as_ref().filter(|_| request.method() != Method::OPTIONS) {
+        model.expect_workers(None)?;
+    }
+    let mut input = body::read(request, payload, state.max_request_size).await?;
+    body::add_query(request, &mut input);
+    let model = match known {
+        Some(model) => model,
+        None => {
+            let name = input.get("model_name").ok_or_else(ServeError::model_name_required)?;
+            find(String::from_utf8_lossy(&name.value).into_owned())?
+        }
+    };
+    if request.method() == Method::OPTIONS {
+        return Ok(response::json(StatusCode::OK, &openapi::model(&model.name)));
+    }
+    input.explain = asks_why(request, Asks::AsHeader);
+    predict(request, state, model, None, input).await
+}
+
+fn asks_why(request: &HttpRequest, asks: Asks) -> bool {
+    match asks {
+        Asks::Prediction => false,
+        Asks::Explanation => true,
+        Asks::AsHeader => {
+            let (name, yes) = EXPLAIN;
+            request.headers().get(name).is_some_and(|value| value.as_bytes() == yes)
+        }
+    }
+}
+
+async fn predict(
+    request: &HttpRequest,
+    state: &State,
+    model: Arc<Model>,
+    version: Option<&str>,
+    mut input: RequestInput,
+) -> Result<HttpResponse, ServeError> {
+    let request_id = RequestId::of(request).to_string();
+    let name = model.name.clone();
+    let span = tracing::info_span!("prediction", model = name, %request_id);
+    input.request_id = request_id;
     // Found again: the body may have taken its time.
     drop(model);
-    let answer = state.registry.predict(name, version, input).instrument(span).await?;
+    let answer = state.registry.predict(&name, version, input).instrument(span).await?;
+    if answer.prediction.body.len() > state.max_response_size {
+        return Err(ServeError::response_too_large(state.max_response_size));
+    }
     Ok(response::prediction(answer.prediction))
 }

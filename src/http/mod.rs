@@ -8,7 +8,7 @@
 //!       dispatch    one entry per listener, here below
 //!         route.rs  path -> route                                PURE
 //!         body.rs   body -> RequestInput
-//!         inference.rs  management/  token.rs  metrics.rs
+//!         inference.rs  open_inference.rs  management/  token.rs  metrics.rs
 //!         response.rs   Prediction, ServeError or Refusal -> answer
 //! ```
 
@@ -20,6 +20,7 @@ mod inference;
 mod management;
 mod metrics;
 mod middleware;
+mod open_inference;
 mod request_id;
 mod response;
 mod route;

@@ -5,7 +5,10 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use serde::Serialize;
 
 use crate::auth::{Refusal, RefusalReason, Scope};
@@ -37,15 +40,48 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     }
 }
 
-/// The answer to a prediction.
+/// The answer to a prediction, with the status and the headers that its handler chose.
 pub(super) fn prediction(prediction: Prediction) -> HttpResponse {
-    let content_type = HeaderValue::from_static(prediction.content_type);
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).body(prediction.body)
+    // Below 200 nothing is an answer.
+    let status = StatusCode::from_u16(prediction.status).ok().filter(|code| code.as_u16() >= 200);
+    let mut response = HttpResponse::build(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static(prediction.content_type)));
+    for (name, value) in &prediction.headers {
+        let header = (HeaderName::try_from(*name), HeaderValue::try_from(&**value));
+        match header {
+            (Ok(name), Ok(value)) if !OF_THE_CONNECTION.contains(&name) => {
+                response.insert_header((name, value));
+            }
+            _ => tracing::warn!(name, "a handler's header cannot be sent"),
+        }
+    }
+    response.body(prediction.body)
+}
+
+/// Headers that tell how a body is sent: not the handler's.
+const OF_THE_CONNECTION: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
+
+/// The answer to a request of the Open Inference Protocol that failed: its `error` beside
+/// TorchServe's words, so that clients of either understand it.
+pub(super) fn open_inference_error(error: &ServeError) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Both<'a> {
+        #[serde(flatten)]
+        torchserve: ErrorBody<'a>,
+        error: &'a str,
+    }
+    let status = status_of(error);
+    let torchserve = ErrorBody { code: status.as_u16(), kind: error.kind, message: &error.message };
+    json(status, &Both { torchserve, error: &error.message })
+}
+
+fn status_of(error: &ServeError) -> StatusCode {
+    StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The answer to a request that failed.
 pub(crate) fn error(error: &ServeError) -> HttpResponse {
-    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = status_of(error);
     let body = ErrorBody { code: status.as_u16(), kind: error.kind, message: &error.message };
     json(status, &body)
 }

@@ -7,7 +7,7 @@
 
 use actix_web::http::Method;
 
-use crate::cors::{decode_path, segments};
+use crate::cors::{decode_path, is_reserved, segments};
 
 /// A route of the inference listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +18,30 @@ pub(super) enum InferenceRoute {
     ApiDescription,
     /// `/ping` and anything below it.
     Ping,
-    /// `/predictions/{model}[/{version}[/...]]`.
-    Predictions {
+    /// A path that asks a model.
+    Model(ModelCall),
+    /// `/invocations`: SageMaker's. The model is in the query or in the body.
+    Invocations,
+    /// `/wfpredict/{workflow}`, in any case.
+    Workflow {
+        /// The workflow.
+        workflow: String,
+    },
+    /// `/v2`: what this server is.
+    Server,
+    /// `/v2/health/live`.
+    Live,
+    /// `/v2/health/ready`.
+    Ready,
+    /// `/v2/models/{model}[/versions/{version}]`.
+    ModelMetadata {
+        /// The model.
+        model: String,
+        /// The version, or the default one.
+        version: Option<String>,
+    },
+    /// `/v2/models/{model}[/versions/{version}]/ready`.
+    ModelReady {
         /// The model.
         model: String,
         /// The version, or the default one.
@@ -27,6 +49,43 @@ pub(super) enum InferenceRoute {
     },
     /// No route.
     None,
+}
+
+/// What a path asks of which model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ModelCall {
+    /// The model.
+    pub(super) model: String,
+    /// The version, or the default one.
+    pub(super) version: Option<String>,
+    /// What follows the version: the handler's header `url_path`.
+    pub(super) url_path: String,
+    /// A prediction or an explanation.
+    pub(super) asks: Asks,
+    /// Whose words the path is in.
+    pub(super) api: Api,
+}
+
+/// What a path asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// A prediction.
+    Prediction,
+    /// An explanation.
+    Explanation,
+    /// What the request's header `explain` says. On these routes the query gives parameters, too.
+    AsHeader,
+}
+
+/// Whose words a path is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Api {
+    /// TorchServe's.
+    TorchServe,
+    /// KServe v1's.
+    KServeV1,
+    /// The Open Inference Protocol's (KServe v2): its errors have a form of their own.
+    OpenInference,
 }
 
 /// A route of the management listener.
@@ -85,19 +144,102 @@ impl InferenceRoute {
     /// The route of a request's path.
     pub(super) fn of(path: &str) -> InferenceRoute {
         let decoded = decode_path(path);
-        let mut segments = segments(&decoded);
-        let first = segments.next();
-        let mut named = || segments.next().filter(|segment| !segment.is_empty()).map(str::to_owned);
-        match first {
-            None => InferenceRoute::Root,
-            Some("api-description") if named().is_none() => InferenceRoute::ApiDescription,
-            Some("ping") => InferenceRoute::Ping,
-            Some("predictions") => match named() {
-                Some(model) => InferenceRoute::Predictions { model, version: named() },
-                None => InferenceRoute::None,
+        let words: Vec<&str> = segments(&decoded).collect();
+        match words.as_slice() {
+            [] => InferenceRoute::Root,
+            ["api-description"] => InferenceRoute::ApiDescription,
+            ["ping", ..] => InferenceRoute::Ping,
+            ["invocations", ..] => InferenceRoute::Invocations,
+            ["v2", rest @ ..] => InferenceRoute::open_inference(rest),
+            [first, workflow, ..] if first.eq_ignore_ascii_case("wfpredict") => {
+                InferenceRoute::Workflow { workflow: (*workflow).to_owned() }
+            }
+            words => match ModelCall::of(words) {
+                Some(call) if !call.model.is_empty() => InferenceRoute::Model(call),
+                _ => InferenceRoute::None,
             },
-            Some(_) => InferenceRoute::None,
         }
+    }
+
+    /// Below `/v2`.
+    fn open_inference(words: &[&str]) -> InferenceRoute {
+        let (model, version, verb) = match words {
+            [] => return InferenceRoute::Server,
+            ["health", "live"] => return InferenceRoute::Live,
+            ["health", "ready"] => return InferenceRoute::Ready,
+            ["models", model, "versions", version, verb @ ..] => (model, Some(version), verb),
+            ["models", model, verb @ ..] => (model, None, verb),
+            _ => return InferenceRoute::None,
+        };
+        if model.is_empty() || version.is_some_and(|version| version.is_empty()) {
+            return InferenceRoute::None;
+        }
+        let (model, version) = ((*model).to_owned(), version.map(|version| (*version).to_owned()));
+        let asks = match verb {
+            [] => return InferenceRoute::ModelMetadata { model, version },
+            ["ready"] => return InferenceRoute::ModelReady { model, version },
+            ["infer"] => Asks::Prediction,
+            ["explain"] => Asks::Explanation,
+            _ => return InferenceRoute::None,
+        };
+        let (url_path, api) = (String::new(), Api::OpenInference);
+        InferenceRoute::Model(ModelCall { model, version, url_path, asks, api })
+    }
+
+    /// True where the Open Inference Protocol says what an error looks like.
+    pub(super) fn is_open_inference(&self) -> bool {
+        match self {
+            InferenceRoute::Model(call) => call.api == Api::OpenInference,
+            InferenceRoute::ModelMetadata { .. } | InferenceRoute::ModelReady { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+// === impl ModelCall ===
+
+impl ModelCall {
+    /// TorchServe's and KServe v1's paths.
+    fn of(words: &[&str]) -> Option<ModelCall> {
+        match words {
+            ["predictions", model, rest @ ..] => {
+                ModelCall::versioned(model, rest, Asks::Prediction)
+            }
+            ["explanations", model, rest @ ..] => {
+                ModelCall::versioned(model, rest, Asks::Explanation)
+            }
+            ["models", model, "invoke"] => ModelCall::new(model, Asks::AsHeader),
+            ["v1", "models", call, ..] => {
+                let (model, verb) = call.split_once(':')?;
+                let asks = match verb {
+                    verb if verb.starts_with("predict") => Asks::Prediction,
+                    verb if verb.starts_with("explain") => Asks::Explanation,
+                    _ => return None,
+                };
+                ModelCall::new(model, asks).map(|call| ModelCall { api: Api::KServeV1, ..call })
+            }
+            [first, ..] if is_reserved(first) => None,
+            [model, "predict"] => ModelCall::new(model, Asks::AsHeader),
+            [model, version, "predict"] => ModelCall::versioned(model, &[version], Asks::AsHeader),
+            _ => None,
+        }
+    }
+
+    /// A call of the default version.
+    fn new(model: &str, asks: Asks) -> Option<ModelCall> {
+        ModelCall::versioned(model, &[], asks)
+    }
+
+    /// `[version, url path, ...]` behind the model.
+    fn versioned(model: &str, rest: &[&str], asks: Asks) -> Option<ModelCall> {
+        let (version, url_path) = rest.split_first().unwrap_or((&"", &[]));
+        Some(ModelCall {
+            model: model.to_owned(),
+            version: (!version.is_empty()).then(|| (*version).to_owned()),
+            url_path: url_path.join("/"),
+            asks,
+            api: Api::TorchServe,
+        })
     }
 }
 
@@ -131,77 +273,5 @@ impl ManagementRoute {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn predictions(model: &str, version: Option<&str>) -> InferenceRoute {
-        let version = version.map(str::to_owned);
-        InferenceRoute::Predictions { model: model.to_owned(), version }
-    }
-
-    #[test]
-    fn finds_inference_routes_as_torchserve_does() {
-        let table = [
-            ("/", InferenceRoute::Root),
-            ("/ping", InferenceRoute::Ping),
-            ("/ping/", InferenceRoute::Ping),
-            ("/api-description", InferenceRoute::ApiDescription),
-            ("/predictions/digits", predictions("digits", None)),
-            ("/predictions/digits/", predictions("digits", None)),
-            ("/predictions/digits/1.0", predictions("digits", Some("1.0"))),
-            ("/predictions/digits/1.0/v1/chat", predictions("digits", Some("1.0"))),
-            ("/predictions/%64igits", predictions("digits", None)),
-            ("/predictions%2Fdigits%2F1.0", predictions("digits", Some("1.0"))),
-            ("/predictions/digits//x", predictions("digits", None)),
-            ("/api-description/", InferenceRoute::ApiDescription),
-            ("/api-description/x", InferenceRoute::None),
-            ("/predictions", InferenceRoute::None),
-            ("/predictions/", InferenceRoute::None),
-            ("//predictions/digits", InferenceRoute::None),
-            ("/Predictions/digits", InferenceRoute::None),
-            ("/predictions/%ff", predictions("\u{fffd}", None)),
-            ("/models", InferenceRoute::None),
-            ("*", InferenceRoute::None),
-        ];
-        for (path, route) in table {
-            assert_eq!(InferenceRoute::of(path), route, "{path}");
-        }
-    }
-
-    #[test]
-    fn finds_management_routes_as_torchserve_does() {
-        let model = |model: &str, version: Option<&str>| ManagementRoute::Model {
-            model: model.to_owned(),
-            version: version.map(str::to_owned),
-        };
-        let table = [
-            ("/token", ManagementRoute::Token),
-            ("/token/x", ManagementRoute::None),
-            ("/models", ManagementRoute::Models),
-            ("/models/", ManagementRoute::Models),
-            ("/models/digits", model("digits", None)),
-            ("/models/digits/all", model("digits", Some("all"))),
-            ("/models/digits/1.0/x", ManagementRoute::None),
-            (
-                "/models/digits/1.0/set-default/",
-                ManagementRoute::SetDefault { model: "digits".into(), version: "1.0".into() },
-            ),
-            ("/models/digits/set-default", model("digits", Some("set-default"))),
-            ("/x/digits/1.0/set-default", ManagementRoute::None),
-            ("/models/digits//set-default", ManagementRoute::None),
-            ("/api-description/x", ManagementRoute::None),
-            ("/models/digits/1.0/set-default/x", ManagementRoute::None),
-            ("/v1/models/digits", ManagementRoute::Ready { model: "digits".into() }),
-            ("/v1/models", ManagementRoute::None),
-            ("/v1/models/digits/x", ManagementRoute::None),
-            ("/workflows", ManagementRoute::Workflows),
-            ("/workflows/w", ManagementRoute::Workflow { workflow: "w".into() }),
-            ("/workflows/w/x", ManagementRoute::None),
-            ("/models//1.0", ManagementRoute::None),
-            ("/x", ManagementRoute::None),
-        ];
-        for (path, route) in table {
-            assert_eq!(ManagementRoute::of(path), route, "{path}");
-        }
-    }
-}
+#[path = "route_tests.rs"]
+mod tests;

@@ -16,6 +16,8 @@ pub struct State {
     pub metrics: Metrics,
     /// `max_request_size`, in bytes.
     pub max_request_size: usize,
+    /// `max_response_size`, in bytes of a prediction.
+    pub max_response_size: usize,
     /// The keys; none when token authorization is off.
     pub authorization: Option<Arc<TokenAuthorization>>,
     /// `enable_model_api`: models may be registered and unregistered over HTTP.

@@ -166,7 +166,7 @@ impl Loader {
         let mut weights = Weights::new(opened.archive);
         let first = devices.of_worker(0);
         let signature = weights.load(first, &name, &*self.engine)?.signature().clone();
-        let handler = self.handler(&name, weights.archive(), signature)?;
+        let handler = self.handler(&name, &version, weights.archive(), signature)?;
         let queue = Arc::new(JobQueue::new(settings.job_queue_size, settings.batch));
         let direct = Arc::<Direct>::default();
         let metrics = self.metrics.model(&name, &version);
@@ -211,6 +211,7 @@ impl Loader {
     fn handler(
         &self,
         name: &str,
+        version: &str,
         archive: &ModelArchive,
         signature: Signature,
     ) -> Result<Arc<dyn Handler>, RegisterError> {
@@ -218,10 +219,12 @@ impl Loader {
         let index_to_name = archive.index_to_name()?;
         let settings = HandlerSettings {
             model: name,
+            version,
             index_to_name: index_to_name.as_deref(),
             model_config: archive.model_config().map_or(&null, |config| &config.rest),
             signature,
             limit_max_image_pixels: self.defaults.limit_max_image_pixels,
+            envelope: self.defaults.service_envelope,
         };
         self.handlers.make(archive.handler(), settings).map_err(RegisterError::Handler)
     }

@@ -182,6 +182,16 @@ impl Registry {
         table.values().filter_map(|versions| versions.all.get(&versions.default).cloned()).collect()
     }
 
+    /// The name of the model that was loaded at the start, if it was just one.
+    pub fn only_model(&self) -> Option<String> {
+        let table = self.table.load();
+        let at_startup =
+            |versions: &Versions| versions.all.values().any(|model| model.loaded_at_startup);
+        let mut names = table.iter().filter(|(_, versions)| at_startup(versions));
+        let (name, _) = names.next()?;
+        names.next().is_none().then(|| name.clone())
+    }
+
     /// Loads the models of the start, one after the other: a model that fails is logged, the others
     /// are loaded all the same. Then the server is ready.
     pub fn load_all(&self, requests: Vec<LoadRequest>) {

@@ -17,7 +17,7 @@ use crate::batching::{
     Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Panicked, PoolFull, PredictError,
     PushError, unpanicked,
 };
-use crate::handlers::{Handler, HandlerError, RequestInput, Sample};
+use crate::handlers::{Handler, HandlerError, RequestInput, Sample, TensorMetadata};
 use crate::metrics::{ModelMetrics, RawForward, Served};
 
 /// A model version that is registered.
@@ -215,6 +215,16 @@ impl Model {
     /// True when as many workers serve as were asked for.
     pub fn is_healthy(&self) -> bool {
         self.workers.are_healthy()
+    }
+
+    /// What it takes, in the Open Inference Protocol's words; empty when it does not tell.
+    pub fn inputs(&self) -> Vec<TensorMetadata> {
+        self.handler.inputs()
+    }
+
+    /// What it gives, likewise.
+    pub fn outputs(&self) -> Vec<TensorMetadata> {
+        self.handler.outputs()
     }
 
     /// Jobs that wait, and jobs that may still come.

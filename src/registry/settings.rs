@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::error::TooManyWorkers;
 use crate::batching::{BatchPolicy, Filling};
+use crate::handlers::Envelope;
 
 /// What one source says; what it does not say is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Defaults {
     pub limit_max_image_pixels: bool,
     /// `default_service_handler`.
     pub default_service_handler: Option<String>,
+    /// `service_envelope`.
+    pub service_envelope: Envelope,
 }
 
 /// The settings in force.
@@ -171,6 +174,7 @@ mod tests {
             filling: Filling::WorkConserving,
             limit_max_image_pixels: true,
             default_service_handler: None,
+            service_envelope: Envelope::None,
         }
     }
 

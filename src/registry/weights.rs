@@ -153,7 +153,7 @@ fn warm_up(equipment: &Equipment, module: &dyn Module, row: usize) {
 
 /// Bytes of the tensors among these arguments.
 fn bytes(arguments: &[Value]) -> usize {
-    let of = |tensor: &HostTensor| tensor.elements().as_bytes().len();
+    let of = |tensor: &HostTensor| tensor.as_bytes().len();
     let sizes = arguments.iter().map(|value| match value {
         Value::Tensor(tensor) => of(tensor),
         _ => 0,

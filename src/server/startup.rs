@@ -15,9 +15,12 @@ use super::{AppState, Parts, Phase, Server, shutdown};
 use crate::archive::{self, ArchiveLimits};
 use crate::auth::{KeyFileError, NoRandomness, PublishedKeys, TokenAuthorization};
 use crate::batching::{DecodePool, Filling};
-use crate::config::{self, BatchPolicy, Config, ListenAddress, LoadModels, ModelEntry, Scheme};
+use crate::config::{
+    self, BatchPolicy, Config, ListenAddress, LoadModels, ModelEntry, Scheme, ServiceEnvelope,
+};
 use crate::cors::Unobserved;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
+use crate::handlers::Envelope;
 use crate::http::State;
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
@@ -135,6 +138,7 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
             registry: Arc::clone(&registry),
             metrics,
             max_request_size: config.max_request_size,
+            max_response_size: config.max_response_size,
             authorization: authorization.clone(),
             enable_model_api: config.enable_model_api,
             unregister_model_timeout: config.unregister_model_timeout,
@@ -228,6 +232,13 @@ fn defaults(config: &Config, gpus: usize) -> Defaults {
         },
         limit_max_image_pixels: config.limit_max_image_pixels,
         default_service_handler: config.default_service_handler.clone(),
+        service_envelope: match config.service_envelope {
+            ServiceEnvelope::None => Envelope::None,
+            ServiceEnvelope::Body => Envelope::Body,
+            ServiceEnvelope::Json => Envelope::Json,
+            ServiceEnvelope::KServe => Envelope::KServe,
+            ServiceEnvelope::KServeV2 => Envelope::KServeV2,
+        },
     }
 }
 

@@ -22,7 +22,9 @@ use crate::archive::ArchiveLimits;
 use crate::batching::{DecodePool, Filling, PredictError};
 use crate::engine::fake::FakeEngine;
 use crate::engine::{Device, Engine, EngineError, Module, Signature, Value};
-use crate::handlers::{Asked, Catalog, Handler, HandlerError, Prediction, RequestInput, Sample};
+use crate::handlers::{
+    Asked, Catalog, Envelope, Handler, HandlerError, Prediction, RequestInput, Sample,
+};
 use crate::metrics::Metrics;
 
 /// No test waits longer for what should happen.
@@ -224,6 +226,7 @@ impl Bench {
                 filling: Filling::WorkConserving,
                 limit_max_image_pixels: true,
                 default_service_handler: None,
+                service_envelope: Envelope::None,
             },
             model_store: Some(folder.path().join("store")),
             unpack_dir: folder.path().join("unpacked"),

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use tempfile::TempDir;
 use torchfront::cli::Overrides;
 use torchfront::config::Config;
-use torchfront::server::{Phase, Role, Server, ServerHandle};
+use torchfront::server::{Parts, Phase, Role, Server, ServerHandle};
 
 use super::goldens::checkout;
 use super::{Answer, request};
@@ -30,6 +30,12 @@ impl TestServer {
     /// its properties file. Returns when the models have been tried.
     #[track_caller]
     pub fn start(archives: &[&str], lines: &[&str]) -> TestServer {
+        TestServer::start_with(archives, lines, Parts::default())
+    }
+
+    /// The same, with parts of an embedding program.
+    #[track_caller]
+    pub fn start_with(archives: &[&str], lines: &[&str], parts: Parts) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         fs::create_dir(&store).unwrap();
@@ -41,16 +47,24 @@ impl TestServer {
             fs::copy(&from, store.join(from.file_name().unwrap())).unwrap();
         }
         let all: Vec<String> = archives.iter().map(|archive| format!("{archive}.mar")).collect();
-        TestServer::start_in(
-            folder,
-            &store,
-            &[&[&*format!("load_models={}", all.join(","))], lines].concat(),
-        )
+        let load = format!("load_models={}", all.join(","));
+        let lines = [&[&*load], lines].concat();
+        TestServer::of_store(folder, &store, &lines, parts)
     }
 
     /// Serves a model store as it is.
     #[track_caller]
     pub fn start_in(folder: TempDir, store: &std::path::Path, lines: &[&str]) -> TestServer {
+        TestServer::of_store(folder, store, lines, Parts::default())
+    }
+
+    #[track_caller]
+    fn of_store(
+        folder: TempDir,
+        store: &std::path::Path,
+        lines: &[&str],
+        parts: Parts,
+    ) -> TestServer {
         let mut text = String::new();
         let store = format!("model_store={}", store.display());
         // A line of the test wins over the line here.
@@ -84,15 +98,15 @@ impl TestServer {
             Config::load(&overrides, &environment).unwrap_or_else(|errors| panic!("{errors}"));
         // The tests of one process share a working directory.
         config.key_file = folder.path().join("key_file.json");
-        TestServer::run(folder, config)
+        TestServer::run(folder, config, parts)
     }
 
-    fn run(folder: TempDir, config: Config) -> TestServer {
+    fn run(folder: TempDir, config: Config, parts: Parts) -> TestServer {
         let (sender, started) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
-                let server = Server::build(config).unwrap();
+                let server = Server::build_with(config, parts).unwrap();
                 // A Unix socket, or an API on another's listener, has no address of its own.
                 let none = SocketAddr::from(([0, 0, 0, 0], 0));
                 let address = |role| server.addresses(role).first().copied().unwrap_or(none);
