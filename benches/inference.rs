@@ -22,7 +22,7 @@ use torchfront::Config;
 use torchfront::config::{ListenAddress, LoadModel, LoadModels};
 use torchfront::engine::fake::FakeEngine;
 use torchfront::engine::{Device, Engine, LoadOptions, Module, TorchEngine, Value};
-use torchfront::handlers::{Handler, HandlerSettings, RequestInput, Sample, built_in};
+use torchfront::handlers::{Envelope, Handler, HandlerSettings, RequestInput, Sample, built_in};
 use torchfront::registry::Model;
 use torchfront::server::{AppState, Parts, Phase, Role, Server, create_service};
 
@@ -198,10 +198,12 @@ async fn serve(engine: Option<Arc<dyn Engine>>) -> (Arc<Model>, AppState) {
 fn handler(name: &str, model: &str) -> Arc<dyn Handler> {
     let settings = HandlerSettings {
         model,
+        version: "1.0",
         index_to_name: None,
         model_config: &serde_json::Value::Null,
         signature: module(model).signature().clone(),
         limit_max_image_pixels: true,
+        envelope: Envelope::default(),
     };
     built_in(name, settings).expect("a built-in handler")
 }
