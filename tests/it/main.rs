@@ -12,6 +12,7 @@ mod cors_engine;
 mod cors_seed;
 #[cfg(feature = "torch")]
 mod cuda;
+mod downloads;
 mod engine;
 mod fuzz_corpus;
 mod goldens;
@@ -19,6 +20,7 @@ mod lifecycle;
 mod listeners;
 mod load;
 mod management;
+mod metrics;
 mod predictions;
 mod process;
 mod snapshots;

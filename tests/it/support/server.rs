@@ -30,6 +30,12 @@ impl TestServer {
     /// its properties file. Returns when the models have been tried.
     #[track_caller]
     pub fn start(archives: &[&str], lines: &[&str]) -> TestServer {
+        TestServer::start_with(archives, lines, &[])
+    }
+
+    /// As [`TestServer::start`], with these variables in its environment.
+    #[track_caller]
+    pub fn start_with(archives: &[&str], lines: &[&str], variables: &[(&str, &str)]) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         fs::create_dir(&store).unwrap();
@@ -41,16 +47,22 @@ impl TestServer {
             fs::copy(&from, store.join(from.file_name().unwrap())).unwrap();
         }
         let all: Vec<String> = archives.iter().map(|archive| format!("{archive}.mar")).collect();
-        TestServer::start_in(
-            folder,
-            &store,
-            &[&[&*format!("load_models={}", all.join(","))], lines].concat(),
-        )
+        let load = format!("load_models={}", all.join(","));
+        TestServer::start_here(folder, &store, &[&[&*load], lines].concat(), variables)
     }
 
     /// Serves a model store as it is.
     #[track_caller]
     pub fn start_in(folder: TempDir, store: &std::path::Path, lines: &[&str]) -> TestServer {
+        TestServer::start_here(folder, store, lines, &[])
+    }
+
+    fn start_here(
+        folder: TempDir,
+        store: &std::path::Path,
+        lines: &[&str],
+        variables: &[(&str, &str)],
+    ) -> TestServer {
         let mut text = String::new();
         let store = format!("model_store={}", store.display());
         // A line of the test wins over the line here.
@@ -80,6 +92,9 @@ impl TestServer {
         // Where snapshots go.
         environment
             .insert("LOG_LOCATION".to_owned(), folder.path().join("logs").display().to_string());
+        for (name, value) in variables {
+            environment.insert((*name).to_owned(), (*value).to_owned());
+        }
         let mut config =
             Config::load(&overrides, &environment).unwrap_or_else(|errors| panic!("{errors}"));
         // The tests of one process share a working directory.
@@ -128,10 +143,11 @@ impl TestServer {
         request(self.management, "GET", path, &[], b"")
     }
 
-    /// The value of a series in the metrics, 0 when it is not there.
+    /// The value of a series in the metrics, 0 when it is not there; `series` is without the comma
+    /// behind the last label.
     #[track_caller]
     pub fn metric(&self, series: &str) -> f64 {
-        let text = request(self.metrics, "GET", "/metrics", &[], b"").text();
+        let text = request(self.metrics, "GET", "/metrics", &[], b"").text().replace(",}", "}");
         let line = text.lines().find(|line| line.starts_with(series));
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
