@@ -24,6 +24,7 @@ use torchfront::cors::{
     Action, Cors, CorsPolicy, ListenerFacts, ListenerPolicies, RequestSketch, Setting, Unobserved,
     compile, decide,
 };
+use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::fake::FakeEngine;
 use torchfront::handlers::{Catalog, Envelope};
 use torchfront::http::State;
@@ -166,6 +167,7 @@ fn app_state(access_log: bool) -> AppState {
             service_envelope: Envelope::None,
         },
         model_store: None,
+        downloads: Downloads::new(DownloadPolicy::default(), metrics.downloads()),
         unpack_dir: std::env::temp_dir(),
         limits: Default::default(),
         gpus: 0,

@@ -5,6 +5,7 @@
 
 use crate::archive::{ArchiveError, ArchiveErrorKind};
 use crate::batching::PredictError;
+use crate::download::DownloadError;
 use crate::engine::EngineError;
 use crate::registry::{ModelError, RegisterError, ScaleError, SetDefaultError, UnregisterError};
 
@@ -168,6 +169,7 @@ impl From<RegisterError> for ServeError {
         let message = error.to_string();
         match error {
             RegisterError::Archive(error) => error.into(),
+            RegisterError::Download(error) => error.into(),
             RegisterError::NoModelStore => ServeError::new(404, "ModelNotFoundException", message),
             RegisterError::Conflict { .. } => {
                 ServeError::new(409, "ConflictStatusException", message)
@@ -185,6 +187,28 @@ impl From<RegisterError> for ServeError {
                 ServeError::new(503, "ServiceUnavailableException", message)
             }
             RegisterError::Panicked(_) => ServeError::internal(),
+        }
+    }
+}
+
+impl From<DownloadError> for ServeError {
+    fn from(error: DownloadError) -> Self {
+        let message = error.to_string();
+        match error {
+            DownloadError::Url(_) => ServeError::bad_request(message),
+            DownloadError::RelativePath { .. } | DownloadError::NotAllowed { .. } => {
+                ServeError::new(404, "ModelNotFoundException", message)
+            }
+            DownloadError::Forbidden { .. } => {
+                ServeError::new(403, "DownloadArchiveException", message)
+            }
+            DownloadError::Failed { .. } => {
+                ServeError::new(400, "DownloadArchiveException", message)
+            }
+            DownloadError::Exists { .. } | DownloadError::Store { .. } => {
+                ServeError::new(500, "InternalServerException", message)
+            }
+            DownloadError::Stopping => ServeError::new(503, "ServiceUnavailableException", message),
         }
     }
 }

@@ -8,16 +8,17 @@
 //!
 //! | room | serves | may import |
 //! |---|---|---|
-//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors`, `cli`, `snapshot` |
+//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors` `cli` `download` `metrics` `snapshot` |
 //! | [`snapshot`] | which models a server had, on disk | |
 //! | [`cors`] | who may call us from a browser; the decision is pure | |
 //! | [`auth`] | token authorization: keys, key file, the layer that asks for them | |
 //! | [`archive`] | `.mar` files to checked files on disk | |
+//! | [`download`] | models from URLs into the model store | `metrics` |
 //! | [`engine`] | runs models; the only room that knows libtorch | |
 //! | [`handlers`] | requests to tensors, tensors to answers; pure | `engine` |
 //! | [`batching`] | the job queue, the batcher, the workers | `handlers` `engine` `metrics` |
-//! | [`registry`] | which models there are; one prediction's way through a model | the four above, `archive` |
-//! | [`metrics`] | everything that is counted | |
+//! | [`registry`] | which models there are; one prediction's way through a model | the four above, `archive` `download` |
+//! | [`metrics`] | everything that is counted | `telemetry` |
 //! | [`openapi`] | API descriptions; pure | |
 //! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `auth` `openapi` `metrics` |
 //! | [`server`] | assembly, start, drain | all |
@@ -72,6 +73,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod cors;
+pub mod download;
 pub mod engine;
 pub mod error;
 pub mod handlers;

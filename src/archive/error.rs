@@ -57,8 +57,8 @@ pub enum ArchiveError {
     },
     /// A real URL; its host, path and query are not repeated, they may hold a secret.
     #[error(
-        "Fetching models from {scheme}: URLs is not supported in this version. Put the archive \
-         into the model store and register it by its file name"
+        "Models are not fetched from {scheme}: URLs, only from http: and https: ones that \
+         allowed_urls lists. Put the archive into the model store and register it by its file name"
     )]
     UrlNotSupported {
         /// For example `https`.

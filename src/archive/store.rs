@@ -14,7 +14,7 @@ const LOADED: [&str; 3] = [".mar", ".model", ".tar.gz"];
 /// The path of the model that `url` names: a file or directory directly in `model_store`.
 ///
 /// As in TorchServe only the last component of a plain path counts (`sub/noop.mar` is `noop.mar`).
-/// Unlike there, a directory elsewhere on the disk is never served, and no URL is fetched.
+/// Unlike there, a directory elsewhere on the disk is never served, and URLs are not for here.
 ///
 /// # Errors
 /// [`ArchiveError::EmptyUrl`], [`ArchiveError::RelativePath`], [`ArchiveError::UrlNotSupported`],

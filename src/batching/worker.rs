@@ -54,12 +54,20 @@ pub(crate) struct Work {
     pub(crate) intra_op_threads: Arc<AtomicUsize>,
 }
 
+/// What a batch has taken so far.
+#[derive(Default)]
+struct Spent {
+    /// In the engine.
+    forward: Cell<Duration>,
+    /// In the handler and the engine.
+    handler: Cell<Duration>,
+}
+
 /// A batch in hand.
 struct Batch<'a> {
     work: &'a Arc<Work>,
     started: Instant,
-    /// What the engine has taken so far.
-    forward: Cell<Duration>,
+    spent: Spent,
     /// Rows that were answered with a prediction.
     rows: Cell<usize>,
 }
@@ -144,9 +152,11 @@ impl Work {
         {
             return jobs.into_iter().for_each(|job| self.serve_explanation(job, started));
         }
-        let batch = Batch { work: self, started, forward: Cell::default(), rows: Cell::new(0) };
+        let batch = Batch { work: self, started, spent: Spent::default(), rows: Cell::new(0) };
         bisect::serve(&batch, jobs);
-        self.metrics.served(batch.rows.get(), started.elapsed());
+        let took = started.elapsed();
+        self.metrics.served(batch.rows.get(), took);
+        self.metrics.worker_time(took, batch.spent.handler.get());
     }
 
     /// True when any thread may make a call, and its time is known from its shapes. A queue that is
@@ -159,23 +169,25 @@ impl Work {
 
     /// A batch of one on the calling thread; none when it failed.
     pub(super) fn answer_here(&self, sample: Sample) -> Option<Answer> {
-        let (started, forward, rows) = (Instant::now(), Cell::default(), sample.asked.rows);
-        let prediction = self.predict(vec![sample], &forward).ok()?.pop()?;
+        let (started, spent, rows) = (Instant::now(), Spent::default(), sample.asked.rows);
+        let prediction = self.predict(vec![sample], &spent).ok()?.pop()?;
         self.metrics.batch(1);
         self.metrics.queued(Duration::ZERO);
-        self.metrics.served(rows, started.elapsed());
-        let (queued, forward) = (Duration::ZERO, forward.get());
+        let took = started.elapsed();
+        self.metrics.served(rows, took);
+        self.metrics.worker_time(took, spent.handler.get());
+        let (queued, forward) = (Duration::ZERO, spent.forward.get());
         Some(Answer { prediction, batch_size: 1, queued, forward })
     }
 
     /// What the model says to the handler's other reading of a sample that it refused, if there is
     /// one and the model takes it.
-    fn second_reading(&self, sample: &Sample, forward: &Cell<Duration>) -> Option<Prediction> {
+    fn second_reading(&self, sample: &Sample, spent: &Spent) -> Option<Prediction> {
         if self.changes_itself {
             return None;
         }
         let other = self.handler.reinterpret(sample)?;
-        let prediction = self.predict(vec![other], forward).ok()?.into_iter().next()?;
+        let prediction = self.predict(vec![other], spent).ok()?.into_iter().next()?;
         self.handler.learn();
         Some(prediction)
     }
@@ -211,24 +223,29 @@ impl Work {
         explanations.into_iter().next().ok_or_else(none)
     }
 
-    /// One forward for all samples: one prediction each, in order. The time that the model took is
-    /// added to `forward`.
+    /// One forward for all samples: one prediction each, in order. The time that it took is
+    /// added to `spent`.
     fn predict(
         &self,
         samples: Vec<Sample>,
-        forward: &Cell<Duration>,
+        spent: &Spent,
     ) -> Result<Vec<Prediction>, PredictError> {
         let asked: Vec<_> = samples.iter().map(|sample| sample.asked.clone()).collect();
+        let began = Instant::now();
         let attempt = unpanicked(|| {
             let arguments = self.handler.collate(samples)?;
             let start = Instant::now();
             let output = self.module.forward(arguments);
             let took = start.elapsed();
-            forward.set(forward.get() + took);
+            spent.forward.set(spent.forward.get() + took);
             let output = output?;
             self.metrics.forward(took);
-            Ok(self.handler.postprocess(output, &asked)?)
+            let postprocess = Instant::now();
+            let predictions = self.handler.postprocess(output, &asked)?;
+            self.metrics.postprocess(postprocess.elapsed());
+            Ok(predictions)
         });
+        spent.handler.set(spent.handler.get() + began.elapsed());
         let predictions = attempt.unwrap_or_else(|panicked| {
             Err(PredictError::Failed(format!("the handler {panicked}")))
         })?;
@@ -251,10 +268,10 @@ impl Runner for Batch<'_> {
     fn run(&self, jobs: &[Job]) -> Result<Vec<Prediction>, PredictError> {
         // Samples share their tensors with the jobs: this copies no numbers.
         let samples = jobs.iter().map(|job| job.sample.clone()).collect();
-        let before = self.forward.get();
-        let result = self.work.predict(samples, &self.forward);
+        let before = self.spent.forward.get();
+        let result = self.work.predict(samples, &self.spent);
         if let ([job], Ok(_)) = (jobs, &result) {
-            let took = self.forward.get().saturating_sub(before);
+            let took = self.spent.forward.get().saturating_sub(before);
             self.work.direct.timed(self.work, &job.sample, took);
         }
         if let (Err(error), 2..) = (&result, jobs.len()) {
@@ -288,7 +305,7 @@ impl Runner for Batch<'_> {
     fn answer(&self, job: Job, batch_size: usize, result: Result<Prediction, PredictError>) {
         let result = match result {
             Err(error) if batch_size == 1 => {
-                self.work.second_reading(&job.sample, &self.forward).ok_or(error)
+                self.work.second_reading(&job.sample, &self.spent).ok_or(error)
             }
             other => other,
         };
@@ -297,7 +314,7 @@ impl Runner for Batch<'_> {
             Err(error) => job.span.in_scope(|| tracing::warn!(%error, "prediction failed")),
         }
         let queued = self.started.saturating_duration_since(job.enqueued_at);
-        let forward = self.forward.get();
+        let forward = self.spent.forward.get();
         job.answer(result.map(|prediction| Answer { prediction, batch_size, queued, forward }));
     }
 }

@@ -1,5 +1,5 @@
-//! Every key of `config.properties` as data: TorchServe 0.12's 72, the 4 that its launcher reads or
-//! its snapshots write, and our own. To change what the server does with a key, edit its line.
+//! Every key of `config.properties` as data: TorchServe 0.12's 72, the 5 that its launcher reads, its
+//! snapshots write or an earlier version had, and our own. To change what the server does with a key, edit its line.
 //!
 //! Read by `typed.rs` (kind, default), `source.rs` (environment name) and `stance.rs` (notes). A key
 //! of the CORS vocabulary is not in this table, except TorchServe's own three; see `cors.rs`.
@@ -86,9 +86,6 @@ const LONG: u64 = i64::MAX as u64;
 
 // Reasons that several keys share.
 const GRPC: &str = "gRPC is not available in this version; only REST listeners are started";
-const SYSTEM_METRICS: &str = "system metrics are not collected in this version";
-const DOWNLOADS: &str =
-    "models are loaded from model_store only in this version, nothing is downloaded";
 const SEQUENCES: &str = "stateful sequence batching is not available in this version";
 const NO_JVM: &str = "there is no JVM";
 const NO_NETTY: &str = "there is no Netty; number_of_netty_threads sets the HTTP threads";
@@ -122,8 +119,10 @@ pub const TORCHSERVE: &[Key] = &[
     key("default_service_handler", Ts, Text, "", Supported),
     key("service_envelope", Ts, Choice(&["", "body", "json", "kserve", "kservev2"]), "", Supported),
     key("limit_max_image_pixels", Ts, Bool, "true", Supported),
-    key("allowed_urls", Gated("use_env_allowed_urls"), Text, "file://.*|http(s)?://.*", NotYet(DOWNLOADS)),
-    key("use_env_allowed_urls", NoEnv, Bool, "false", NotYet(DOWNLOADS)),
+    // TorchServe's default lets every URL in: whoever may register a model could reach every host that
+    // this server reaches.
+    key("allowed_urls", Gated("use_env_allowed_urls"), Text, "", Supported),
+    key("use_env_allowed_urls", NoEnv, Bool, "false", Supported),
     key("enable_model_api", Ts, Bool, "false", Supported),
     key("disable_token_authorization", Ts, Bool, "false", Supported),
     key("token_expiration_min", Named("TS_TOKEN_EXPIRATION_TIME_MIN"), Decimal, "60", Supported),
@@ -137,12 +136,12 @@ pub const TORCHSERVE: &[Key] = &[
     key("keystore_type", Ts, Text, "PKCS12", Supported),
     key("enable_metrics_api", Ts, Bool, "true", Supported),
     // TorchServe's default is `log`, with an empty /metrics; ours is what most set.
-    key("metrics_mode", Ts, Choice(&["prometheus", "log", "legacy"]), "prometheus", NotYet("metrics are not written to log files in this version; /metrics always answers in Prometheus' format")),
-    key("metrics_config", Ts, Path, "", NotYet("the set of metrics is fixed in this version")),
-    key("model_metrics_auto_detect", Ts, Bool, "false", NotYet("the set of metrics is fixed in this version")),
-    key("disable_system_metrics", Ts, Bool, "false", NotApplicable(SYSTEM_METRICS)),
-    key("system_metrics_cmd", NoEnv, Text, "", NotApplicable("system metrics do not come from a Python script")),
-    key("metric_time_interval", NoEnv, Seconds(1, YEAR), "60", NotYet(SYSTEM_METRICS)),
+    key("metrics_mode", Ts, Choice(&["prometheus", "log", "legacy"]), "prometheus", Supported),
+    key("metrics_config", Ts, Path, "", Supported),
+    key("model_metrics_auto_detect", Ts, Bool, "false", NotApplicable("handlers have no metrics of their own; the durations of their steps are always measured")),
+    key("disable_system_metrics", Ts, Bool, "false", Supported),
+    key("system_metrics_cmd", NoEnv, Text, "", NotApplicable("no command is run: the metrics of the machine are read from the kernel")),
+    key("metric_time_interval", NoEnv, Seconds(1, YEAR), "60", Supported),
     key("grpc_inference_address", Ts, Text, "127.0.0.1", NotYet(GRPC)),
     key("grpc_management_address", Ts, Text, "127.0.0.1", NotYet(GRPC)),
     key("grpc_inference_port", Ts, Int(0, 65535), "7070", NotYet(GRPC)),
@@ -177,13 +176,15 @@ pub const TORCHSERVE: &[Key] = &[
     key("version", NoEnv, Text, "", NotApplicable("the program knows its version")),
 ];
 
-/// What TorchServe's launcher reads from the file, and what the server writes into snapshots.
+/// What TorchServe's launcher reads from the file, what the server writes into snapshots, and what
+/// earlier versions had.
 #[rustfmt::skip]
 pub const TORCHSERVE_EXTRA: &[Key] = &[
     key("vmargs", NoEnv, Text, "", NotApplicable(NO_JVM)),
     key("plugins_path", NoEnv, Path, "", NotApplicable("Java plug-ins cannot be loaded")),
     key("python", NoEnv, Text, "", NotApplicable(NO_PYTHON)),
     key("tsConfigFile", NoEnv, Path, "", NotApplicable("it is written into snapshots only")),
+    key("metrics_format", Ts, Choice(&["prometheus"]), "prometheus", NotApplicable("TorchServe had it before metrics_mode; Prometheus' text is the only format")),
 ];
 
 /// Keys that TorchServe does not have.
@@ -205,6 +206,12 @@ pub const OWN: &[Key] = &[
     key("archive_max_size", Ts, Bytes(1, TIB), "8 GiB", Supported),
     key("archive_max_entries", Ts, Int(1, 10_000_000), "10000", Supported),
     key("archive_max_ratio", Ts, Int(1, 1_000_000), "200", Supported),
+    // A download stops at these.
+    key("download_max_size", Ts, Bytes(1, TIB), "8 GiB", Supported),
+    key("download_timeout", Ts, Seconds(1, YEAR), "3600", Supported),
+    // Bytes a second, over ten seconds.
+    key("download_min_rate", Ts, Bytes(0, TIB), "10 KiB", Supported),
+    key("download_allowed_networks", Ts, Text, "", Supported),
 ];
 
 /// All keys of the three tables.

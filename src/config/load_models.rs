@@ -54,8 +54,9 @@ impl LoadModels {
 impl LoadModel {
     fn parse(part: &str) -> Result<LoadModel, String> {
         let (name, archive) = match part.split_once('=') {
-            Some((name, archive)) => (Some(name.trim()), archive.trim()),
-            None => (None, part),
+            // The query of a URL is none of ours.
+            Some((name, archive)) if !name.contains("://") => (Some(name.trim()), archive.trim()),
+            _ => (None, part),
         };
         if archive.is_empty() || name.is_some_and(str::is_empty) {
             return Err("all, none, or a list like `a.mar, name=b.mar`".to_string());

@@ -15,6 +15,8 @@
 //! | `stance.rs` | notes on keys without effect and on unknown keys |
 //! | `snapshot.rs` | which snapshot is restored, and what is written into the next ones |
 //! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
+//! | `metrics.rs` | TorchServe's metrics: where they go, and the file that defines them |
+//! | `downloads.rs` | which URLs may be downloaded, how much of them |
 //! | `error.rs` | all problems at once |
 //!
 //! A wrong value never becomes a default in silence: it is an error with its place, and the server
@@ -22,10 +24,12 @@
 
 mod address;
 mod cors;
+mod downloads;
 mod error;
 mod interpolate;
 pub mod keys;
 mod load_models;
+mod metrics;
 mod models;
 mod parse;
 mod properties;
@@ -50,6 +54,8 @@ pub use tls::{Password, TlsIdentity};
 
 use crate::cli::Overrides;
 use crate::cors::{Compiled, ListenerPolicies};
+use crate::download::DownloadPolicy;
+use crate::metrics::MetricsSettings;
 use crate::snapshot::{ModelSnapshot, SnapshotFolder};
 use source::Gathered;
 use typed::Typed;
@@ -71,6 +77,10 @@ pub struct Config {
     pub tls: TlsIdentity,
     /// Whether the metrics API is served.
     pub enable_metrics_api: bool,
+    /// What becomes of TorchServe's metrics.
+    pub metrics_settings: MetricsSettings,
+    /// How often processor, memory, disk and GPUs are read; none when they are not.
+    pub system_metrics: Option<Duration>,
     /// HTTP threads over all listeners (`number_of_netty_threads`); none leaves it to the server.
     pub http_workers: Option<NonZeroUsize>,
     /// The folder with model archives; none only in an embedding program.
@@ -128,6 +138,8 @@ pub struct Config {
     pub key_file: PathBuf,
     /// Limits on unpacking an archive.
     pub archive_limits: ArchiveLimits,
+    /// Which models may be downloaded.
+    pub downloads: DownloadPolicy,
     /// Where archives are unpacked.
     pub temp_dir: PathBuf,
     /// How log lines look.
@@ -238,6 +250,8 @@ impl Config {
         }
         config.restore = snapshot::restore(&config, &typed, &mut found);
         config.effective = Effective::of(&found);
+        downloads::read(&mut config.downloads, &mut found);
+        metrics::read(&mut config.metrics_settings, &typed, environment, &mut found);
         config.file = found.file;
         config.cors = std::mem::take(&mut found.cors);
         let compiled = cors::compile(&config);
@@ -281,6 +295,9 @@ impl Config {
             },
             tls: TlsIdentity::default(),
             enable_metrics_api: typed.bool("enable_metrics_api"),
+            metrics_settings: metrics::settings(typed),
+            system_metrics: (!typed.bool("disable_system_metrics"))
+                .then(|| typed.seconds("metric_time_interval")),
             http_workers: typed.count("number_of_netty_threads"),
             model_store: typed.path("model_store"),
             load_models: LoadModels::None,
@@ -321,6 +338,7 @@ impl Config {
                 max_entries: typed.number("archive_max_entries").unwrap_or(0),
                 max_ratio: typed.number("archive_max_ratio").unwrap_or(0),
             },
+            downloads: downloads::policy(typed),
             temp_dir: source::temp_dir(&std::collections::BTreeMap::new()),
             log_format: match typed.choice("log_format") {
                 "json" => LogFormat::Json,

@@ -1,10 +1,12 @@
 //! The whole walk: sources to checked values, who wins, and every message.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use super::*;
 use crate::cors::Listener;
+use crate::metrics::MetricsMode;
 
 /// A configuration file in a folder of its own, with a model store beside it.
 struct Scene {
@@ -16,8 +18,8 @@ struct Scene {
 impl Scene {
     fn new(text: &str) -> Scene {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("store")).unwrap();
-        std::fs::write(folder.path().join("c"), text).unwrap();
+        fs::create_dir(folder.path().join("store")).unwrap();
+        fs::write(folder.path().join("c"), text).unwrap();
         let overrides = Overrides {
             ts_config: Some(folder.path().join("c")),
             model_store: Some(folder.path().join("store")),
@@ -95,9 +97,11 @@ fn every_supported_key_reaches_its_field() {
          decode_input_request=false\ndefault_service_handler=image_classifier\n\
          service_envelope=kservev2\nlimit_max_image_pixels=false\nenable_model_api=true\narchive_max_size=1GiB\n\
          archive_max_entries=16\narchive_max_ratio=17\nlog_format=json\naccess_log=false\n\
-         token_expiration_min=1.5\n",
+         token_expiration_min=1.5\n\
+         metrics_mode=legacy\nmetric_time_interval=18\n",
     )
     .env("TEMP", "/scratch")
+    .env("METRICS_LOCATION", "/metrics")
     .env("LOG_LOCATION", "/logs");
     let config = scene.load().unwrap();
     let tcp = |port| ListenAddress::Tcp { scheme: Scheme::Http, host: "0.0.0.0".to_string(), port };
@@ -111,6 +115,12 @@ fn every_supported_key_reaches_its_field() {
         unix_socket_mode: 0o660,
         tls: TlsIdentity::SelfSigned,
         enable_metrics_api: false,
+        metrics_settings: MetricsSettings {
+            mode: MetricsMode::Legacy,
+            folder: "/metrics".into(),
+            ..MetricsSettings::default()
+        },
+        system_metrics: Some(Duration::from_secs(18)),
         http_workers: NonZeroUsize::new(4),
         model_store: Some(scene.folder.path().join("store")),
         load_models: LoadModels::List(vec![
@@ -141,6 +151,7 @@ fn every_supported_key_reaches_its_field() {
         token_expiration: Duration::from_secs(90),
         key_file: "key_file.json".into(),
         archive_limits: ArchiveLimits { max_size: 1 << 30, max_entries: 16, max_ratio: 17 },
+        downloads: config.downloads.clone(),
         temp_dir: "/scratch".into(),
         log_format: LogFormat::Json,
         access_log: false,
@@ -150,6 +161,49 @@ fn every_supported_key_reaches_its_field() {
         notes: Vec::new(),
     };
     assert_eq!(format!("{config:#?}"), format!("{expected:#?}"));
+}
+
+#[test]
+fn a_file_of_metrics_is_read_with_the_configuration_and_its_mistakes_are_told_with_it() {
+    let scene = |yaml: &str| {
+        let scene = Scene::new("");
+        let path = scene.folder.path().join("metrics.yaml");
+        fs::write(&path, yaml).unwrap();
+        let text = format!("metrics_config={}\ndisable_system_metrics=true\n", path.display());
+        let file = scene.folder.path().join("c");
+        fs::write(&file, fs::read_to_string(&file).unwrap() + &text).unwrap();
+        scene.load().map_err(|errors| errors.to_string())
+    };
+    let one = "ts_metrics:\n  counter:\n    - name: Requests2XX\n      unit: Count\n";
+    let config = scene(&format!("{one}      dimensions: [A, B]\n")).unwrap();
+    assert_eq!(config.system_metrics, None);
+    assert_ne!(config.metrics_settings.definitions, MetricsSettings::default().definitions);
+    let error = scene(one).unwrap_err();
+    assert!(error.contains("metrics.yaml: line 3: Requests2XX has 2 values"), "{error}");
+    assert!(error.contains("metrics_config"), "{error}");
+    let missing = Scene::new("metrics_config=/none/metrics.yaml\n").load().unwrap_err();
+    assert!(missing.to_string().contains("/none/metrics.yaml: cannot be read"), "{missing}");
+}
+
+#[test]
+fn what_may_be_downloaded_is_checked_at_the_start() {
+    let scene = Scene::new(
+        "allowed_urls=https://a/.*,http://b/(\ndownload_allowed_networks=10.0.0.0/8, host\n\
+         download_max_size=1 MiB\ndownload_timeout=0\ndownload_min_rate=0\n",
+    );
+    let messages = scene.messages();
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    for (key, part) in [
+        ("c:1: allowed_urls: ", "unclosed group"),
+        ("c:2: download_allowed_networks: ", "\"host\" is none"),
+        ("c:4: download_timeout: ", "seconds"),
+    ] {
+        let found = messages.iter().find(|message| message.starts_with(key));
+        assert!(found.is_some_and(|message| message.contains(part)), "{key} {messages:?}");
+    }
+    let config = Scene::new("download_max_size=1 MiB\ndownload_min_rate=0\n").load().unwrap();
+    assert_eq!((config.downloads.limits.max_size, config.downloads.limits.min_rate), (1 << 20, 0));
+    assert_eq!(Config::default().downloads.limits, crate::download::DownloadLimits::default());
 }
 
 #[test]
@@ -203,7 +257,7 @@ fn variables_beat_file_and_command_line_only_where_the_file_allows_it() {
 fn two_variables_follow_rules_of_their_own() {
     let scene = Scene::new("").env("TS_OPEN_INFERENCE_PROTOCOL", "maybe");
     assert!(scene.messages()[0].contains("TS_OPEN_INFERENCE_PROTOCOL: ts_open_inference_protocol"));
-    let gated = |text| Scene::new(text).env("TS_ALLOWED_URLS", "x").notes();
+    let gated = |text| Scene::new(text).env("TS_ALLOWED_URLS", "https?://.*").notes();
     assert_eq!(gated("enable_envvars_config=true"), []);
     let without_the_door = gated("use_env_allowed_urls=true");
     assert!(!without_the_door.iter().any(|(_, text)| text.contains("TS_ALLOWED_URLS")));
@@ -218,7 +272,7 @@ fn two_variables_follow_rules_of_their_own() {
 fn the_variable_names_the_file_before_the_flag_does() {
     let scene = Scene::new("job_queue_size=7\n");
     let other = scene.folder.path().join("other");
-    std::fs::write(&other, "job_queue_size=8\n").unwrap();
+    fs::write(&other, "job_queue_size=8\n").unwrap();
     let scene = scene.env("TS_CONFIG_FILE", other.to_str().unwrap());
     let config = scene.load().unwrap();
     assert_eq!((config.job_queue_size, config.file), (8, Some(other)));
@@ -248,11 +302,11 @@ fn a_file_is_read_as_utf_8_or_as_latin_1_and_not_beyond_its_limit() {
     let scene = Scene::new("default_service_handler=é\n");
     assert_eq!(scene.load().unwrap().default_service_handler.as_deref(), Some("é"));
     let file = scene.folder.path().join("c");
-    std::fs::write(&file, b"default_service_handler=\xe9\n").unwrap();
+    fs::write(&file, b"default_service_handler=\xe9\n").unwrap();
     assert_eq!(scene.load().unwrap().default_service_handler.as_deref(), Some("é"));
-    std::fs::write(&file, "#".repeat(1 << 20)).unwrap();
+    fs::write(&file, "#".repeat(1 << 20)).unwrap();
     assert!(scene.load().is_ok());
-    std::fs::write(&file, "#".repeat((1 << 20) + 1)).unwrap();
+    fs::write(&file, "#".repeat((1 << 20) + 1)).unwrap();
     assert_eq!(scene.messages(), ["c: is larger than 1048576 bytes; is it a properties file?"]);
 }
 
@@ -470,7 +524,7 @@ fn cors_settings_can_be_compiled_without_a_server() {
     assert_eq!((compiled.problems[0].code, compiled.problems[0].line), ("CORS-E014", 2));
     let missing = Config::compile_cors(Path::new("no/such"), &scene.environment).unwrap_err();
     assert!(missing.to_string().starts_with("no/such: cannot be read: "), "{missing}");
-    std::fs::write(&file, "k=\\u1").unwrap();
+    fs::write(&file, "k=\\u1").unwrap();
     assert!(Config::compile_cors(&file, &scene.environment).is_err());
 }
 

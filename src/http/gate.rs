@@ -186,8 +186,8 @@ mod tests {
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
         headers.sort();
-        let counted = String::from_utf8(metrics.text(&[]).unwrap()).unwrap();
-        let class = format!("class=\"{}xx\",listener=\"inference\"}} 1", status / 100);
+        let counted = metrics.text(&[]);
+        let class = format!("class=\"{}xx\",listener=\"inference\",}} 1.0", status / 100);
         assert!(counted.contains(&class), "{counted}");
         let body = to_bytes(response.into_body()).await.map_err(Into::into);
         let body: Result<_, Box<dyn std::error::Error>> = body;

@@ -18,12 +18,12 @@ pub(super) fn answer(request: &HttpRequest, state: &State) -> Result<HttpRespons
         None if request.method() != Method::OPTIONS => Err(ServeError::method_not_allowed()),
         None | Some("api-description") => Ok(response::json(StatusCode::OK, &openapi::metrics())),
         // TorchServe answers any method and any path below.
-        Some("metrics") => text(request, state),
+        Some("metrics") => Ok(text(request, state)),
         Some(_) => Err(ServeError::no_such_route()),
     }
 }
 
-fn text(request: &HttpRequest, state: &State) -> Result<HttpResponse, ServeError> {
+fn text(request: &HttpRequest, state: &State) -> HttpResponse {
     let names: Vec<String> = form_urlencoded::parse(request.query_string().as_bytes())
         .filter(|(key, _)| key == "name[]")
         .map(|(_, name)| name.into_owned())
@@ -32,10 +32,7 @@ fn text(request: &HttpRequest, state: &State) -> Result<HttpResponse, ServeError
     for model in state.registry.list() {
         model.queue_status();
     }
-    let text = state.metrics.text(&names).map_err(|error| {
-        tracing::error!(%error, "the metrics could not be written");
-        ServeError::internal()
-    })?;
     let content_type = HeaderValue::from_static(TEXT_FORMAT);
-    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).body(text))
+    let text = state.metrics.text(&names);
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).body(text)
 }

@@ -1,39 +1,71 @@
 //! Every metric of the server, once.
 //!
-//! Names, labels and units are TorchServe's where TorchServe has the metric; the histograms beside
-//! them are in seconds. A label never takes a value from a request: models and versions come from
-//! the registry. Written by `http/middleware.rs` (responses) and by workers (batches), read by
-//! `http/metrics.rs`.
+//! TorchServe's metrics have its names, labels and units, and go where `metrics_mode` says; the
+//! histograms beside them are in seconds. A label never takes a value from a request: models and
+//! versions come from the registry. Written by `http/middleware.rs` (responses), by workers
+//! (batches) and by the collector in `system.rs`, read by `http/metrics.rs`.
+//!
+//! ```text
+//!   definitions.rs       metrics_config: which of TorchServe's metrics there are
+//!   mode.rs              metrics_mode: where they go
+//!   torchserve.rs        to a series, to a line of log_file.rs, or nowhere
+//!   torchserve_model.rs  those of one model version
+//!   model.rs             all that is counted of one model version
+//!   responses.rs         all that is counted of one listener
+//!   downloads.rs         models that are downloaded
+//!   system.rs gpu.rs     processor, memory, disk, GPUs
+//!   text.rs              Prometheus' text
+//! ```
 
+mod definitions;
+mod downloads;
+mod gpu;
+mod log_file;
+mod mode;
 mod model;
 mod raw_forward;
 mod responses;
+mod system;
 mod text;
+mod torchserve;
+mod torchserve_model;
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts,
     Registry as Families,
 };
 
+pub use definitions::Definitions;
+pub use downloads::{ActiveDownload, DownloadMetrics};
+pub use mode::MetricsMode;
 pub use model::{Accepted, ModelMetrics};
 pub use raw_forward::{RawForward, Served};
 pub use responses::ResponseCounters;
 use responses::ResponseThreads;
+pub use system::SystemMetrics;
 pub use text::TEXT_FORMAT;
+use torchserve::{Series, TorchServe};
+use torchserve_model::RegisteredVersions;
 
 /// All metric families of one server. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
+    mode: MetricsMode,
+    torchserve: TorchServe,
+    versions: Arc<RegisteredVersions>,
     families: Families,
-    responses: [prometheus::Counter; 3],
+    responses: [Series; 3],
     http_requests: IntCounterVec,
     response_threads: ResponseThreads,
-    inference_requests: CounterVec,
-    inference_latency: CounterVec,
-    queue_latency: CounterVec,
+    downloads: DownloadMetrics,
     batch_size: HistogramVec,
     queue_seconds: HistogramVec,
+    preprocess_seconds: HistogramVec,
     forward_seconds: HistogramVec,
+    postprocess_seconds: HistogramVec,
     request_seconds: HistogramVec,
     overhead_seconds: HistogramVec,
     outcomes: IntCounterVec,
@@ -42,7 +74,31 @@ pub struct Metrics {
     served_rows: IntCounterVec,
     busy_seconds: CounterVec,
     efficiency: GaugeVec,
-    hostname: String,
+}
+
+/// What the operator says about TorchServe's metrics.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsSettings {
+    /// `metrics_mode`.
+    pub mode: MetricsMode,
+    /// `metrics_config`.
+    pub definitions: Definitions,
+    /// `METRICS_LOCATION`: the folder of the files that `mode` writes.
+    pub folder: PathBuf,
+}
+
+/// Why there are no metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// A file of `metrics_mode=log` or `legacy` cannot be opened.
+    #[error(
+        "metrics_mode: {0}; set METRICS_LOCATION to a folder that can be written, or \
+         metrics_mode=prometheus"
+    )]
+    LogFile(#[from] std::io::Error),
+    /// A family is there twice, which is a bug.
+    #[error("metrics: {0}")]
+    Family(#[from] prometheus::Error),
 }
 
 /// Upper bounds in seconds, from a tenth of a millisecond to a minute.
@@ -56,16 +112,23 @@ const MODEL: [&str; 2] = ["model_name", "model_version"];
 // === impl Metrics ===
 
 impl Metrics {
-    /// All families, empty. `hostname` is TorchServe's label of that name.
+    /// All families, empty, with TorchServe's own set in Prometheus' mode. `hostname` is TorchServe's
+    /// label of that name.
     ///
     /// # Errors
-    /// [`prometheus::Error`] when a family is registered twice, which is a bug.
-    pub fn new(hostname: &str) -> Result<Metrics, prometheus::Error> {
+    /// [`MetricsError::Family`].
+    pub fn new(hostname: &str) -> Result<Metrics, MetricsError> {
+        Metrics::with(&MetricsSettings::default(), hostname)
+    }
+
+    /// All families, empty, as the operator wants them.
+    ///
+    /// # Errors
+    /// [`MetricsError`].
+    pub fn with(settings: &MetricsSettings, hostname: &str) -> Result<Metrics, MetricsError> {
+        let MetricsSettings { mode, definitions, folder } = settings;
+        let torchserve = TorchServe::new(definitions, *mode, folder, hostname)?;
         let families = Families::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let family = CounterVec::new(Opts::new(name, help), labels)?;
-            families.register(Box::new(family.clone())).map(|()| family)
-        };
         let count = |name: &str, help: &str, labels: &[&str]| {
             let family = IntCounterVec::new(Opts::new(name, help), labels)?;
             families.register(Box::new(family.clone())).map(|()| family)
@@ -75,53 +138,41 @@ impl Metrics {
             let family = HistogramVec::new(options, &MODEL)?;
             families.register(Box::new(family.clone())).map(|()| family)
         };
-        let torchserve =
-            |unit: &str| format!("Torchserve prometheus counter metric with unit: {unit}");
-        let host = ["Level", "Hostname"];
-        let response = |name: &str| -> Result<prometheus::Counter, prometheus::Error> {
-            let family = counter(name, &torchserve("Count"), &host)?;
-            Ok(family.with_label_values(&["Host", hostname]))
-        };
         let gauge = |name: &str, help: &str, labels: &[&str]| {
             let family = GaugeVec::new(Opts::new(name, help), labels)?;
             families.register(Box::new(family.clone())).map(|()| family)
         };
-        let by_model = ["model_name", "model_version", "hostname"];
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let family = CounterVec::new(Opts::new(name, help), labels)?;
+            families.register(Box::new(family.clone())).map(|()| family)
+        };
         let queue_depth = IntGaugeVec::new(
             Opts::new("ts_queue_depth", "Jobs that wait in the job queue of a model version"),
             &MODEL,
         )?;
         families.register(Box::new(queue_depth.clone()))?;
         Ok(Metrics {
-            responses: [
-                response("Requests2XX")?,
-                response("Requests4XX")?,
-                response("Requests5XX")?,
-            ],
+            responses: ["Requests2XX", "Requests4XX", "Requests5XX"]
+                .map(|name| torchserve.series(name, &["Host"])),
             http_requests: count(
                 "ts_http_requests_total",
                 "Responses by listener and status class",
                 &["listener", "class"],
             )?,
-            inference_requests: counter(
-                "ts_inference_requests_total",
-                &torchserve("Count"),
-                &by_model,
-            )?,
-            inference_latency: counter(
-                "ts_inference_latency_microseconds",
-                &torchserve("Microseconds"),
-                &by_model,
-            )?,
-            queue_latency: counter(
-                "ts_queue_latency_microseconds",
-                &torchserve("Microseconds"),
-                &by_model,
-            )?,
             batch_size: histogram("ts_batch_size", "Jobs in a batch", &BATCH_SIZES)?,
             queue_seconds: histogram(
                 "ts_queue_duration_seconds",
                 "In the job queue, until the batch is started",
+                &SECONDS,
+            )?,
+            preprocess_seconds: histogram(
+                "ts_preprocess_duration_seconds",
+                "From the request to the handler's sample, the way to a free thread included",
+                &SECONDS,
+            )?,
+            postprocess_seconds: histogram(
+                "ts_postprocess_duration_seconds",
+                "From the outputs of a batch to its predictions",
                 &SECONDS,
             )?,
             forward_seconds: histogram(
@@ -163,8 +214,17 @@ impl Metrics {
             )?,
             queue_depth,
             response_threads: ResponseThreads::default(),
-            hostname: hostname.to_owned(),
+            downloads: DownloadMetrics::register(&families)?,
+            mode: *mode,
+            torchserve,
+            versions: Arc::default(),
             families,
         })
+    }
+
+    /// Writes the lines of `metrics_mode=log` that are on their way; later ones are lost. Blocks on
+    /// the disk.
+    pub fn end_logs(&self) {
+        self.torchserve.end_logs();
     }
 }

@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::raw_forward::Efficiency;
 
 use super::Metrics;
+use super::torchserve_model::TorchServeModel;
 
 /// Handles to one model version's series; writing to one takes no lock and no lookup.
 #[derive(Clone)]
 pub struct ModelMetrics {
-    requests: Counter,
-    latency: Counter,
-    queue_latency: Counter,
+    torchserve: TorchServeModel,
     batch_size: Histogram,
     queue_seconds: Histogram,
+    preprocess_seconds: Histogram,
     forward_seconds: Histogram,
+    postprocess_seconds: Histogram,
     request_seconds: Histogram,
     pub(super) overhead_seconds: Histogram,
     queue_depth: IntGauge,
@@ -35,6 +36,7 @@ pub struct ModelMetrics {
 pub struct Accepted<'a> {
     metrics: &'a ModelMetrics,
     outcome: &'a IntCounter,
+    versioned: bool,
 }
 
 /// The label `outcome`.
@@ -47,14 +49,13 @@ impl Metrics {
     /// The series of a model version, from now on part of the text.
     pub fn model(&self, name: &str, version: &str) -> ModelMetrics {
         let labels = [name, version];
-        let hosted = [name, version, self.hostname.as_str()];
         let outcome = |outcome| self.outcomes.with_label_values(&[name, version, outcome]);
         ModelMetrics {
-            requests: self.inference_requests.with_label_values(&hosted),
-            latency: self.inference_latency.with_label_values(&hosted),
-            queue_latency: self.queue_latency.with_label_values(&hosted),
+            torchserve: self.versions.add(&self.torchserve, name, version),
             batch_size: self.batch_size.with_label_values(&labels),
             queue_seconds: self.queue_seconds.with_label_values(&labels),
+            preprocess_seconds: self.preprocess_seconds.with_label_values(&labels),
+            postprocess_seconds: self.postprocess_seconds.with_label_values(&labels),
             forward_seconds: self.forward_seconds.with_label_values(&labels),
             request_seconds: self.request_seconds.with_label_values(&labels),
             overhead_seconds: self.overhead_seconds.with_label_values(&labels),
@@ -73,18 +74,17 @@ impl Metrics {
     /// Removes the series of a model version that was unregistered.
     pub fn forget_model(&self, name: &str, version: &str) {
         let labels = [name, version];
-        let hosted = [name, version, self.hostname.as_str()];
-        for family in [&self.inference_requests, &self.inference_latency, &self.queue_latency] {
-            // A series that was never there needs no removal.
-            let _absent = family.remove_label_values(&hosted);
-        }
+        self.versions.remove(&self.torchserve, name, version);
         for family in [
             &self.batch_size,
             &self.queue_seconds,
+            &self.preprocess_seconds,
             &self.forward_seconds,
+            &self.postprocess_seconds,
             &self.request_seconds,
             &self.overhead_seconds,
         ] {
+            // A series that was never there needs no removal.
             let _absent = family.remove_label_values(&labels);
         }
         let _absent = self.queue_depth.remove_label_values(&labels);
@@ -98,17 +98,19 @@ impl Metrics {
 // === impl ModelMetrics ===
 
 impl ModelMetrics {
-    /// A request that was refused at the door: the queue is full, or there is no worker.
-    pub fn rejected(&self) {
-        self.requests.inc();
+    /// A request that was refused at the door: the queue is full, or there is no worker. `versioned`
+    /// when it names the version.
+    pub fn rejected(&self, versioned: bool) {
+        self.torchserve.requested(versioned);
         self.rejected.inc();
     }
 
-    /// A request that has its place in the queue: it ends in exactly one outcome.
-    pub fn accepted(&self) -> Accepted<'_> {
-        self.requests.inc();
+    /// A request that has its place in the queue: it ends in exactly one outcome. `versioned` when
+    /// it names the version.
+    pub fn accepted(&self, versioned: bool) -> Accepted<'_> {
+        self.torchserve.requested(versioned);
         self.accepted.inc();
-        Accepted { metrics: self, outcome: &self.cancelled }
+        Accepted { metrics: self, outcome: &self.cancelled, versioned }
     }
 
     /// A batch of this many jobs is about to run.
@@ -118,13 +120,37 @@ impl ModelMetrics {
 
     /// A job waited this long in the queue.
     pub fn queued(&self, time: Duration) {
-        self.queue_latency.inc_by(time.as_micros() as f64);
         self.queue_seconds.observe(time.as_secs_f64());
     }
 
     /// One forward took this long.
     pub fn forward(&self, time: Duration) {
         self.forward_seconds.observe(time.as_secs_f64());
+    }
+
+    /// One request was made into a sample in this time.
+    pub fn preprocess(&self, time: Duration) {
+        self.preprocess_seconds.observe(time.as_secs_f64());
+    }
+
+    /// The outputs of one batch were made into predictions in this time.
+    pub fn postprocess(&self, time: Duration) {
+        self.postprocess_seconds.observe(time.as_secs_f64());
+    }
+
+    /// A worker had a batch in hand for `whole`, of which `handler` in the handler and the model.
+    pub fn worker_time(&self, whole: Duration, handler: Duration) {
+        self.torchserve.worker_time(whole, handler);
+    }
+
+    /// A worker serves; its model was loaded in this time.
+    pub fn worker_started(&self, id: usize, took: Duration) {
+        self.torchserve.worker_started(id, took);
+    }
+
+    /// A worker was told to end.
+    pub fn worker_ended(&self, id: usize) {
+        self.torchserve.worker_ended(id);
     }
 
     /// Jobs that wait now.
@@ -136,11 +162,12 @@ impl ModelMetrics {
 // === impl Accepted ===
 
 impl Accepted<'_> {
-    /// Answered with a prediction, this long after it was accepted. `served` of that it waited in
-    /// the queue and for the engine; the rest is what serving costs.
-    pub fn succeeded(mut self, latency: Duration, served: Duration) {
+    /// Answered with a prediction, this long after it was accepted. Of that it waited in the queue and
+    /// for the engine; the rest is what serving costs.
+    pub fn succeeded(mut self, latency: Duration, queued: Duration, forward: Duration) {
+        let served = queued + forward;
         self.outcome = &self.metrics.ok;
-        self.metrics.latency.inc_by(latency.as_micros() as f64);
+        self.metrics.torchserve.succeeded(self.versioned, latency, queued);
         self.metrics.request_seconds.observe(latency.as_secs_f64());
         self.metrics.overhead_seconds.observe(latency.saturating_sub(served).as_secs_f64());
     }

@@ -7,10 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Metrics;
+use super::torchserve::Series;
 
 /// One thread's numbers for one listener. Counting takes no lock and no lookup.
 #[derive(Clone)]
-pub struct ResponseCounters(Arc<Classes>);
+pub struct ResponseCounters {
+    classes: Arc<Classes>,
+    /// Where `metrics_mode` wants a line for each response; none otherwise.
+    lines: Option<Arc<[Series; 3]>>,
+}
 
 /// 2xx, 3xx, 4xx and 5xx since they were last read, on cache lines of their own.
 #[derive(Default)]
@@ -43,7 +48,8 @@ impl Metrics {
         for class in CLASSES {
             self.http_requests.with_label_values(&[listener, class]);
         }
-        ResponseCounters(classes)
+        let lines = self.responses.iter().any(Series::is_line);
+        ResponseCounters { classes, lines: lines.then(|| Arc::new(self.responses.clone())) }
     }
 
     /// Adds what the threads have counted since the last time.
@@ -55,8 +61,11 @@ impl Metrics {
             for ((class, torchserve), count) in CLASSES.iter().zip(TORCHSERVE).zip(&classes.0) {
                 let count = count.swap(0, Ordering::Relaxed);
                 self.http_requests.with_label_values(&[listener, class]).inc_by(count);
-                if let Some(family) = torchserve {
-                    self.responses[family].inc_by(count as f64);
+                // A line was written when it was counted.
+                if let Some(series) = torchserve.map(|at| &self.responses[at])
+                    && !series.is_line()
+                {
+                    series.update(count as f64);
                 }
             }
             alive
@@ -75,6 +84,9 @@ impl ResponseCounters {
             500..=599 => 3,
             _ => 0,
         };
-        self.0.0[class].fetch_add(1, Ordering::Relaxed);
+        self.classes.0[class].fetch_add(1, Ordering::Relaxed);
+        if let (Some(lines), Some(at)) = (&self.lines, TORCHSERVE[class]) {
+            lines[at].update(1.0);
+        }
     }
 }

@@ -91,8 +91,8 @@ impl Registry {
     }
 
     /// Removes a version, the default one if none is named: no request finds it any more, what it
-    /// has accepted is answered, then its memory and its files are given back. Blocks for up to
-    /// `patience`.
+    /// has accepted is answered, then its memory and its files are given back; the store loses its
+    /// file, too, if it was downloaded, as in TorchServe. Blocks for up to `patience`.
     ///
     /// # Errors
     /// [`UnregisterError`]. After [`UnregisterError::TimedOut`] the model is gone all the same; its
@@ -107,6 +107,11 @@ impl Registry {
         self.changed();
         let finished = model.begin_close().finish(deadline(patience));
         self.loader.metrics.forget_model(&model.name, &model.version);
+        if let Some(file) = &model.downloaded
+            && let Err(error) = std::fs::remove_file(file)
+        {
+            tracing::warn!(model = model.name, %error, "its downloaded file could not be removed");
+        }
         if finished { Ok(()) } else { Err(UnregisterError::TimedOut { name: name.to_owned() }) }
     }
 

@@ -3,6 +3,7 @@
 
 use crate::archive::{ArchiveError, Printable};
 use crate::batching::PredictError;
+use crate::download::DownloadError;
 use crate::engine::{DeviceError, EngineError};
 use crate::handlers::HandlerError;
 
@@ -128,6 +129,9 @@ pub enum RegisterError {
     /// The archive was refused.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// It was not downloaded.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
     /// `model_store` is not configured.
     #[error("Model store has not been configured.")]
     NoModelStore,

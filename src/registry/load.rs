@@ -19,6 +19,7 @@ use crate::archive::{
     Unnamed,
 };
 use crate::batching::{DecodePool, Direct, JobQueue};
+use crate::download::{self, Downloaded, Downloads, ModelUrl};
 use crate::engine::{Devices, Engine, Signature, available_cores};
 use crate::handlers::{self, Handler, HandlerSettings};
 use crate::metrics::Metrics;
@@ -31,6 +32,8 @@ pub struct Loader {
     pub defaults: Defaults,
     /// `model_store`.
     pub model_store: Option<PathBuf>,
+    /// Fetches models from URLs into the store.
+    pub downloads: Downloads,
     /// Where archives are unpacked.
     pub unpack_dir: PathBuf,
     /// Bounds of unpacking.
@@ -48,7 +51,7 @@ pub struct Loader {
 /// One model to load.
 #[derive(Clone, Debug, Default)]
 pub struct LoadRequest {
-    /// A file or directory name in the model store.
+    /// A file or directory name in the model store, or a URL to download it from.
     pub url: String,
     /// The name to serve it under; none for the manifest's.
     pub name: Option<String>,
@@ -77,9 +80,20 @@ pub(super) struct Opened {
     handler_override: Option<String>,
     runtime: Runtime,
     at_startup: bool,
+    /// Its file, when it was downloaded for this registration.
+    pub(super) downloaded: Option<Downloaded>,
     archive: ModelArchive,
     devices: Devices,
     started: Instant,
+}
+
+// === impl LoadRequest ===
+
+impl LoadRequest {
+    /// The URL as it may be shown and logged: without a query, which may be a secret.
+    pub fn shown_url(&self) -> String {
+        download::without_secrets(&self.url)
+    }
 }
 
 // === impl Loader ===
@@ -96,6 +110,7 @@ impl Loader {
         entry: impl FnOnce(&str, &str) -> PartialSettings,
     ) -> Result<Opened, RegisterError> {
         let started = Instant::now();
+        let shown = request.shown_url();
         let runtime = request.runtime.as_deref().map(|text| {
             Runtime::parse(text).ok_or_else(|| RegisterError::Runtime(Printable::new(text)))
         });
@@ -104,7 +119,14 @@ impl Loader {
             self.defaults.check_workers(workers)?;
         }
         let store = self.model_store.as_deref().ok_or(RegisterError::NoModelStore)?;
-        let source = archive::resolve(store, &request.url)?;
+        let downloaded = match ModelUrl::parse(&request.url) {
+            Some(url) => Some(self.downloads.fetch(&url?, store)?),
+            None => None,
+        };
+        let source = match &downloaded {
+            Some(downloaded) => downloaded.path().to_owned(),
+            None => archive::resolve(store, &request.url)?,
+        };
         let names = self.handlers.names();
         let choice = HandlerChoice {
             handler_override: request.handler.as_deref(),
@@ -142,7 +164,8 @@ impl Loader {
         }
         Ok(Opened {
             runtime: runtime.unwrap_or(archive.manifest().runtime),
-            url: request.url,
+            url: shown,
+            downloaded,
             handler_override: request.handler,
             at_startup: request.at_startup,
             name,
@@ -194,6 +217,7 @@ impl Loader {
         Ok(Model {
             url: opened.url,
             handler_override: opened.handler_override,
+            downloaded: None,
             runtime: opened.runtime.as_str().to_owned(),
             loaded_at_startup: opened.at_startup,
             workers: Workers::new(equipment, weights),

@@ -196,7 +196,7 @@ impl Registry {
     /// are loaded all the same. Then the server is ready.
     pub fn load_all(&self, requests: Vec<LoadRequest>) {
         for request in requests {
-            let url = request.url.clone();
+            let url = request.shown_url();
             match self.register(request) {
                 Ok(model) => tracing::info!(
                     model = model.name,
@@ -218,8 +218,9 @@ impl Registry {
         self.ready.load(Ordering::Acquire) && self.list().iter().all(|model| model.is_healthy())
     }
 
-    /// From now on `/ping` says that this server should get no more traffic.
+    /// From now on `/ping` says that this server should get no more traffic; downloads are given up.
     pub fn leave_service(&self) {
+        self.loader.downloads.stop();
         self.ready.store(false, Ordering::Release);
     }
 
@@ -229,6 +230,7 @@ impl Registry {
         let table = {
             let mut changes = self.lock();
             changes.closed = true;
+            self.loader.downloads.stop();
             self.table.swap(Arc::default())
         };
         let models = table.values().flat_map(|versions| versions.all.values());

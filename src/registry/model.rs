@@ -26,10 +26,12 @@ pub struct Model {
     pub name: String,
     /// The version, from the manifest.
     pub version: String,
-    /// The archive's name in the model store, as it was registered.
+    /// The archive's name in the model store, as it was registered, or the URL that it comes from.
     pub url: String,
     /// The handler that it was registered with in place of the manifest's.
     pub handler_override: Option<String>,
+    /// Its file, which goes when the model is unregistered; only if it was downloaded.
+    pub(super) downloaded: Option<PathBuf>,
     /// The manifest's runtime (`python`): shown only, the model runs in this process.
     pub runtime: String,
     /// The settings that it was registered with.
@@ -103,14 +105,14 @@ impl Model {
         let Ok(preprocessing) = self.begin_preprocess(input) else {
             return Err(self.reject(version));
         };
-        let outcome = self.metrics.accepted();
+        let outcome = self.metrics.accepted(version.is_some());
         let deadline = accepted_at + self.settings.deadline();
         // The deadline is kept here, whatever the workers do: all of them may be stuck.
         let walk = self.walk(admission, preprocessing, deadline);
         let answered = tokio::time::timeout_at(deadline.into(), walk).await;
         match answered.unwrap_or(Err(PredictError::DeadlinePassed.into())) {
             Ok(answer) => {
-                outcome.succeeded(accepted_at.elapsed(), answer.queued + answer.forward);
+                outcome.succeeded(accepted_at.elapsed(), answer.queued, answer.forward);
                 Ok(answer)
             }
             Err(error) => {
@@ -133,6 +135,7 @@ impl Model {
         deadline: Instant,
     ) -> Result<Answer, ModelError> {
         let flight = self.direct.enter();
+        let began = Instant::now();
         let preprocessed = match preprocessing {
             Preprocessing::Here(input) => unpanicked(|| self.handler.preprocess(input)),
             Preprocessing::InPool(decoding) => decoding.wait().await,
@@ -145,6 +148,7 @@ impl Model {
             HandlerError::BadInput(text) => ModelError::BadInput(text),
             HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
         })?;
+        self.metrics.preprocess(began.elapsed());
         if let Some(answer) = flight.run(&sample) {
             return Ok(answer);
         }
@@ -175,7 +179,7 @@ impl Model {
 
     /// Counts a request that gets no place, and says so.
     pub(super) fn reject(&self, version: Option<&str>) -> ModelError {
-        self.metrics.rejected();
+        self.metrics.rejected(version.is_some());
         self.unavailable(version)
     }
 

@@ -14,6 +14,7 @@ use super::load::{LoadRequest, Opened};
 use super::model::Model;
 use super::workers::{Unchanged, WorkerLimits};
 use super::{Key, Registry, Table, Versions};
+use crate::download::Downloaded;
 
 /// Models that may be on their way at the same time: each holds a thread, an unpacked archive and
 /// the model's weights.
@@ -54,7 +55,7 @@ impl Registry {
     /// [`RegisterError`]; nothing is changed then.
     pub fn prepare(&self, request: LoadRequest) -> Result<Registration<'_>, RegisterError> {
         let permit = Permit::take(&self.loading)?;
-        let opened = unpanicked(&request.url.clone(), || {
+        let opened = unpanicked(&request.shown_url(), || {
             self.loader.open(request, |name, version| {
                 let key = (name.to_owned(), version.to_owned());
                 self.entries.get(&key).cloned().unwrap_or_default()
@@ -100,11 +101,13 @@ impl Registration<'_> {
     /// # Errors
     /// [`RegisterError`]; nothing is changed then.
     pub fn complete(self) -> Result<Arc<Model>, RegisterError> {
-        let Registration { registry, opened, reservation, _permit } = self;
+        let Registration { registry, mut opened, reservation, _permit } = self;
+        let downloaded = opened.downloaded.take();
         let make_default = opened.default_version;
         let shown = opened.name.clone();
         let started = unpanicked(&shown, || {
-            let model = registry.loader.load(opened)?;
+            let mut model = registry.loader.load(opened)?;
+            model.downloaded = downloaded.as_ref().map(|file| file.path().to_owned());
             start(&model, &registry.next_worker_id)?;
             Ok(Arc::new(model))
         });
@@ -114,6 +117,7 @@ impl Registration<'_> {
             let (name, version) = &reservation.key;
             registry.loader.metrics.forget_model(name, version);
         } else {
+            downloaded.map(Downloaded::keep);
             registry.changed();
         }
         published

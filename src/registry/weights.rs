@@ -25,6 +25,8 @@ struct OnDevice {
     module: Arc<dyn Module>,
     /// Optimised and warmed up.
     is_ready: bool,
+    /// What all that took.
+    took: Duration,
 }
 
 /// Warming up that nobody asked for ends after this time, however many sizes are left: readiness
@@ -65,8 +67,10 @@ impl Weights {
         if let Some(found) = self.modules.iter().find(|found| found.device == device) {
             return Ok(Arc::clone(&found.module));
         }
+        let started = Instant::now();
         let module = engine.load(name, self.archive.serialized_file(), device)?;
-        self.modules.push(OnDevice { device, module: Arc::clone(&module), is_ready: false });
+        let took = started.elapsed();
+        self.modules.push(OnDevice { device, module: Arc::clone(&module), is_ready: false, took });
         Ok(module)
     }
 
@@ -86,6 +90,7 @@ impl Weights {
         if place.is_ready {
             return Ok(saved);
         }
+        let started = Instant::now();
         // The loading thread is one of the blocking pool: it is given back as a worker's would be.
         equipment.engine.enter_worker_thread(1);
         let example = equipment.handler.example(1);
@@ -107,7 +112,14 @@ impl Weights {
             );
         }
         (place.module, place.is_ready) = (Arc::clone(&module), true);
+        place.took += started.elapsed();
         Ok(module)
+    }
+
+    /// What it took to load the module on `device` and to make it ready; nothing where none is.
+    pub(super) fn load_time(&self, device: Device) -> Duration {
+        let found = self.modules.iter().find(|found| found.device == device);
+        found.map_or(Duration::ZERO, |found| found.took)
     }
 
     /// Gives the memory back; the files stay for the next worker.

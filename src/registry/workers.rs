@@ -200,6 +200,10 @@ impl Workers {
         }
         let mut list = self.lock();
         list.forget_the_gone();
+        for worker in &started {
+            // The weights were loaded once for all of them.
+            self.equipment.metrics.worker_started(worker.id, weights.load_time(worker.device));
+        }
         list.serving.extend(started);
         self.count.store(to, Ordering::Release);
         Ok(())
@@ -219,6 +223,9 @@ impl Workers {
             ended.iter().for_each(Worker::stop);
         }
         list.forget_the_gone();
+        for worker in &ended {
+            self.equipment.metrics.worker_ended(worker.id);
+        }
         list.ending.extend(ended);
         drop(list);
         self.share_cores(to);
@@ -288,7 +295,11 @@ impl Workers {
     /// in hand.
     pub(super) fn abandon(&self) {
         self.equipment.queue.abandon();
-        self.lock().ending.iter().for_each(Worker::stop);
+        let list = self.lock();
+        list.ending.iter().for_each(Worker::stop);
+        // A model that was never published goes without being closed.
+        list.serving.iter().for_each(|worker| self.equipment.metrics.worker_ended(worker.id));
+        drop(list);
         self.equipment.queue.wake_all();
     }
 

@@ -8,12 +8,14 @@ mod listeners;
 mod shutdown;
 mod snapshots;
 mod startup;
+mod system_metrics;
 mod tls;
 mod unix_socket;
 mod unpack_dir;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -26,6 +28,7 @@ use crate::auth::PublishedKeys;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::handlers::Catalog;
+use crate::metrics::{Metrics, SystemMetrics};
 use crate::registry::{LoadRequest, Registry};
 use listeners::Listener;
 use snapshots::Recorder;
@@ -45,6 +48,9 @@ pub struct Server {
     unpack_dir: UnpackDir,
     /// None when no address is `https://`.
     tls: Option<Tls>,
+    metrics: Metrics,
+    /// The collector of the machine's metrics, and how often it is asked.
+    system_metrics: Option<(Duration, SystemMetrics)>,
     phase: watch::Sender<Phase>,
     stop: Arc<watch::Sender<bool>>,
     /// Changes with every wish to read files again.

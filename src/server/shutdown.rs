@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use super::startup::Summary;
-use super::{Phase, Server};
+use super::{Phase, Server, system_metrics};
 
 /// The listeners have this long to finish the requests in hand.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,12 +36,16 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
         load,
         recorder,
         unpack_dir,
+        metrics,
+        system_metrics,
         tls,
         phase,
         stop,
         reload,
         ..
     } = server;
+    // Ends with this function.
+    let _collecting = system_metrics.map(|(every, system)| system_metrics::run(every, system));
     let summary = Summary::of(&listeners, keys.as_ref(), tls.as_ref());
     let _following = tls.map(|tls| Following(tokio::spawn(tls.follow(reload.subscribe()))));
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
@@ -83,7 +87,10 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     if let Some(recorder) = recorder {
         recorder.stopping(Arc::clone(&registry)).await;
     }
-    let closing = tokio::task::spawn_blocking(move || registry.close(WORKERS_TIMEOUT));
+    let closing = tokio::task::spawn_blocking(move || {
+        registry.close(WORKERS_TIMEOUT);
+        metrics.end_logs();
+    });
     closing.await.map_err(std::io::Error::other)?;
     drop(unpack_dir);
     // The keys opened this server; with it they go.

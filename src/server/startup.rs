@@ -19,10 +19,11 @@ use crate::config::{
     self, BatchPolicy, Config, ListenAddress, LoadModels, ModelEntry, Scheme, ServiceEnvelope,
 };
 use crate::cors::Unobserved;
+use crate::download::Downloads;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
 use crate::handlers::Envelope;
 use crate::http::State;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MetricsError};
 use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
 
 /// Why a server did not start.
@@ -75,9 +76,9 @@ pub enum StartError {
     /// The system grants no threads for preprocessing.
     #[error("the system grants no decode threads: {0}; lower decode_threads")]
     Threads(std::io::Error),
-    /// A metric is there twice; a bug.
-    #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
+    /// The metrics' files cannot be written.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
 }
 
 /// Requests of all models that may wait for a decode thread, unless one model's queue is longer.
@@ -100,7 +101,7 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         path: config.temp_dir.display().to_string(),
         reason,
     })?;
-    let metrics = Metrics::new(&hostname())?;
+    let metrics = Metrics::with(&config.metrics_settings, &hostname())?;
     let decode_threads = config.decode_threads.unwrap_or_else(available_cores);
     // Each task has its place in the queue of its model already: this bound holds for all models
     // together.
@@ -112,6 +113,7 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         engine,
         defaults: defaults(&config, gpus),
         model_store: config.model_store.clone(),
+        downloads: Downloads::new(config.downloads.clone(), metrics.downloads()),
         unpack_dir: unpack_dir.path().to_owned(),
         limits: ArchiveLimits {
             max_size: config.archive_limits.max_size,
@@ -133,10 +135,11 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         true => None,
         false => Some(TokenAuthorization::new(config.token_expiration, SystemTime::now())?),
     };
+    let system_metrics = config.system_metrics.map(|every| (every, metrics.system(gpus)));
     let app = AppState {
         state: State {
             registry: Arc::clone(&registry),
-            metrics,
+            metrics: metrics.clone(),
             max_request_size: config.max_request_size,
             max_response_size: config.max_response_size,
             authorization: authorization.clone(),
@@ -161,6 +164,8 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         recorder,
         unpack_dir,
         tls,
+        metrics,
+        system_metrics,
         phase: watch::Sender::new(Phase::Loading),
         stop: Arc::new(watch::Sender::new(false)),
         reload: Arc::new(watch::Sender::new(0)),

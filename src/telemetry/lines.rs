@@ -21,7 +21,7 @@ const COLLECT: Duration = Duration::from_millis(10);
 
 /// Takes the lines of all threads.
 #[derive(Clone)]
-pub(super) struct LineWriter(Arc<Lines>);
+pub(crate) struct LineWriter(Arc<Lines>);
 
 /// Writes what is still waiting when it is dropped.
 pub struct LogGuard {
@@ -46,7 +46,7 @@ struct Waiting {
 ///
 /// # Errors
 /// The system's, when it has no thread to give.
-pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<(LineWriter, LogGuard)> {
+pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<(LineWriter, LogGuard)> {
     let lines = Arc::<Lines>::default();
     let writing = Arc::clone(&lines);
     let thread =

@@ -1,4 +1,5 @@
-//! Where log lines go: standard output, as text or JSON.
+//! Where log lines go: standard output, as text or JSON. The lines of `metrics_mode=log` are written
+//! in the same way, to their files.
 
 mod lines;
 
@@ -10,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
 pub use lines::LogGuard;
+pub(crate) use lines::{LineWriter, start as write_lines};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

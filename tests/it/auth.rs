@@ -19,6 +19,7 @@ use torchfront::batching::{DecodePool, Filling};
 use torchfront::cli::Overrides;
 use torchfront::config::Config;
 use torchfront::cors::Unobserved;
+use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::TorchEngine;
 use torchfront::handlers::Catalog;
 use torchfront::http::State;
@@ -149,6 +150,7 @@ fn app(
             service_envelope: torchfront::handlers::Envelope::None,
         },
         model_store: None,
+        downloads: Downloads::new(DownloadPolicy::default(), metrics.downloads()),
         unpack_dir: folder.to_owned(),
         limits: ArchiveLimits { max_size: 1, max_entries: 1, max_ratio: 1 },
         gpus: 0,

@@ -12,6 +12,7 @@ mod cors_engine;
 mod cors_seed;
 #[cfg(feature = "torch")]
 mod cuda;
+mod downloads;
 mod engine;
 mod envelopes;
 mod explanations;
@@ -21,6 +22,7 @@ mod lifecycle;
 mod listeners;
 mod load;
 mod management;
+mod metrics;
 mod open_inference;
 mod own_handlers;
 mod predictions;

@@ -1,16 +1,16 @@
-//! `POST /models`: registers a model of the model store.
+//! `POST /models`: registers a model of the model store, or one that is downloaded into it.
 //!
 //! | parameter | default |
 //! |---|---|
-//! | `url` | required: a file or directory of the model store |
+//! | `url` | required: a file or directory of the model store, or an allowed `http(s)` URL |
 //! | `model_name`, `runtime`, `handler` | the archive's manifest |
 //! | `batch_size`, `max_batch_delay`, `response_timeout`, `startup_timeout` | `model-config.yaml`, the `models` property, the server's default |
 //! | `initial_workers` | as above, then `default_workers_per_model`, then 0 |
 //! | `synchronous` | true |
 //!
 //! They stand in the query, or in a JSON body that says that it is one: a page of another site
-//! cannot send that without being asked for by a preflight. `s3_sse_kms` and unknown parameters are
-//! ignored.
+//! cannot send that without being asked for by a preflight. `s3_sse_kms` is refused: this server signs
+//! no request, the URL itself can be signed. Unknown parameters are ignored.
 
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -32,7 +32,7 @@ use crate::registry::{LoadRequest, PartialSettings, Registry};
 /// Bytes of a JSON body: a call has a dozen short values.
 const MAX_BODY: usize = 64 << 10;
 
-const PARAMETERS: [&str; 10] = [
+const PARAMETERS: [&str; 11] = [
     "url",
     "model_name",
     "runtime",
@@ -43,6 +43,7 @@ const PARAMETERS: [&str; 10] = [
     "startup_timeout",
     "initial_workers",
     "synchronous",
+    "s3_sse_kms",
 ];
 
 /// What a registration has come to.
@@ -98,7 +99,7 @@ fn register(
     synchronous: bool,
     told: oneshot::Sender<Result<Registered, ServeError>>,
 ) {
-    let url = call.url.clone();
+    let url = call.shown_url();
     let mut told = Some(told);
     let mut tell = |outcome| {
         if let Some(told) = told.take() {
@@ -132,6 +133,11 @@ fn load_request(parameters: &Parameters) -> Result<LoadRequest, ServeError> {
     let Some(url) = parameters.text("url") else {
         return Err(ServeError::bad_request("Parameter url is required."));
     };
+    if url.contains("://") && parameters.flag("s3_sse_kms") {
+        return Err(ServeError::bad_request(
+            "Parameter s3_sse_kms is not supported: give a signed https URL",
+        ));
+    }
     let text = |name| parameters.text(name).map(str::to_owned);
     // TorchServe's -1, and everything else that is no amount, is what the next source says.
     let number = |name| {

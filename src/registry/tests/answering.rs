@@ -30,12 +30,12 @@ impl Bench {
         self.value("ts_predictions_total", &format!("outcome=\"{outcome}\""))
     }
 
+    /// The sum of the series of this name with this label.
     fn value(&self, family: &str, label: &str) -> u64 {
         let series = self.series();
-        let line = series
-            .lines()
-            .find(|line| line.starts_with(&format!("{family}{{")) && line.contains(label));
-        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        let start = format!("{family}{{");
+        let found = series.lines().filter(|line| line.starts_with(&start) && line.contains(label));
+        found.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
     }
 }
 

@@ -17,13 +17,24 @@ fn descriptors(folder: &Path) -> usize {
 }
 
 #[test]
-fn three_hundred_cycles_leave_nothing_behind() {
+fn a_thousand_cycles_leave_nothing_behind() {
+    cycles(100);
+}
+
+/// What is left over is counted exactly, so that the shorter test would see it, too.
+#[test]
+#[ignore = "takes a minute: cargo test --lib -- --ignored ten_thousand"]
+fn ten_thousand_cycles_leave_nothing_behind() {
+    cycles(1_100);
+}
+
+fn cycles(each: usize) {
     let bench = Bench::new();
     // Worker numbers of this test alone: other tests have threads, too.
     bench.registry.next_worker_id.store(77_000_000, Ordering::Relaxed);
     bench.put("m.mar", "m", "1.0", "sum");
     bench.put("broken.mar", "broken", "1.0", "broken");
-    for cycle in 0..300 {
+    for cycle in 0..100 {
         let model = bench.registry.register(bench.call("m.mar", 2)).unwrap();
         if cycle % 10 == 0 {
             // A thread has its name when it has begun to run.
@@ -35,6 +46,24 @@ fn three_hundred_cycles_leave_nothing_behind() {
         }
         bench.registry.unregister("m", None, PATIENCE).unwrap();
     }
+    // And many at once: each thread has a model of its own, and one that all want.
+    std::thread::scope(|scope| {
+        for thread in 0..9 {
+            let (bench, name) = (&bench, format!("m{thread}"));
+            bench.put(&format!("{name}.mar"), &name, "1.0", "sum");
+            scope.spawn(move || {
+                for _ in 0..each {
+                    let model = bench.registry.register(bench.call(&format!("{name}.mar"), 1));
+                    assert_eq!(model.unwrap().worker_count(), 1);
+                    let contended = bench.registry.register(bench.call("m.mar", 0)).is_ok();
+                    bench.registry.unregister(&name, None, PATIENCE).unwrap();
+                    if contended {
+                        bench.registry.unregister("m", None, PATIENCE).unwrap();
+                    }
+                }
+            });
+        }
+    });
     assert_eq!(threads("worker-77"), 0);
     assert_eq!(descriptors(bench.folder.path()), 0);
     assert_eq!(bench.unpacked(), Vec::<PathBuf>::new());

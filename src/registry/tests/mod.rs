@@ -20,6 +20,7 @@ use zip::write::SimpleFileOptions;
 use super::*;
 use crate::archive::ArchiveLimits;
 use crate::batching::{DecodePool, Filling, PredictError};
+use crate::download::{DownloadPolicy, Downloads};
 use crate::engine::fake::FakeEngine;
 use crate::engine::{Device, Engine, EngineError, Module, Signature, Value};
 use crate::handlers::{
@@ -229,6 +230,7 @@ impl Bench {
                 service_envelope: Envelope::None,
             },
             model_store: Some(folder.path().join("store")),
+            downloads: Downloads::new(DownloadPolicy::default(), metrics.downloads()),
             unpack_dir: folder.path().join("unpacked"),
             limits: ArchiveLimits::default(),
             gpus: 0,
@@ -292,7 +294,7 @@ impl Bench {
 
     /// The metrics' text.
     pub(crate) fn series(&self) -> String {
-        String::from_utf8(self.metrics.text(&[]).unwrap()).unwrap()
+        self.metrics.text(&[])
     }
 }
 

@@ -36,6 +36,26 @@ impl TestServer {
     /// The same, with parts of an embedding program.
     #[track_caller]
     pub fn start_with(archives: &[&str], lines: &[&str], parts: Parts) -> TestServer {
+        TestServer::start_everything(archives, lines, &[], parts)
+    }
+
+    /// As [`TestServer::start`], with these variables in its environment.
+    #[track_caller]
+    pub fn start_in_environment(
+        archives: &[&str],
+        lines: &[&str],
+        variables: &[(&str, &str)],
+    ) -> TestServer {
+        TestServer::start_everything(archives, lines, variables, Parts::default())
+    }
+
+    #[track_caller]
+    fn start_everything(
+        archives: &[&str],
+        lines: &[&str],
+        variables: &[(&str, &str)],
+        parts: Parts,
+    ) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         fs::create_dir(&store).unwrap();
@@ -49,13 +69,13 @@ impl TestServer {
         let all: Vec<String> = archives.iter().map(|archive| format!("{archive}.mar")).collect();
         let load = format!("load_models={}", all.join(","));
         let lines = [&[&*load], lines].concat();
-        TestServer::of_store(folder, &store, &lines, parts)
+        TestServer::of_store(folder, &store, &lines, variables, parts)
     }
 
     /// Serves a model store as it is.
     #[track_caller]
     pub fn start_in(folder: TempDir, store: &std::path::Path, lines: &[&str]) -> TestServer {
-        TestServer::of_store(folder, store, lines, Parts::default())
+        TestServer::of_store(folder, store, lines, &[], Parts::default())
     }
 
     #[track_caller]
@@ -63,6 +83,7 @@ impl TestServer {
         folder: TempDir,
         store: &std::path::Path,
         lines: &[&str],
+        variables: &[(&str, &str)],
         parts: Parts,
     ) -> TestServer {
         let mut text = String::new();
@@ -94,6 +115,9 @@ impl TestServer {
         // Where snapshots go.
         environment
             .insert("LOG_LOCATION".to_owned(), folder.path().join("logs").display().to_string());
+        for (name, value) in variables {
+            environment.insert((*name).to_owned(), (*value).to_owned());
+        }
         let mut config =
             Config::load(&overrides, &environment).unwrap_or_else(|errors| panic!("{errors}"));
         // The tests of one process share a working directory.
@@ -142,10 +166,11 @@ impl TestServer {
         request(self.management, "GET", path, &[], b"")
     }
 
-    /// The value of a series in the metrics, 0 when it is not there.
+    /// The value of a series in the metrics, 0 when it is not there; `series` is without the comma
+    /// behind the last label.
     #[track_caller]
     pub fn metric(&self, series: &str) -> f64 {
-        let text = request(self.metrics, "GET", "/metrics", &[], b"").text();
+        let text = request(self.metrics, "GET", "/metrics", &[], b"").text().replace(",}", "}");
         let line = text.lines().find(|line| line.starts_with(series));
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
