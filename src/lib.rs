@@ -21,7 +21,7 @@
 //! | [`openapi`] | API descriptions; pure | |
 //! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `auth` `openapi` `metrics` |
 //! | [`server`] | assembly, start, drain | all |
-//! | [`bench`] | the load generator of `torchfront bench`, for any HTTP server | |
+//! | [`mod@bench`] | the load generator of `torchfront bench`, for any HTTP server | |
 //!
 //! `tests/it/architecture.rs` keeps the last column.
 //!

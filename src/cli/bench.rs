@@ -27,7 +27,7 @@ use clap::{Args, ValueEnum};
         flags."
 )]
 pub struct Bench {
-    /// What to request: http://HOST[:PORT][/PATH]
+    /// What to request: `http://HOST[:PORT][/PATH]`
     pub url: String,
 
     /// Requests a second; with --find-knee, the first rate to try
