@@ -56,7 +56,8 @@ RUNS = [
     Run(
         "open",
         models("colours", "mlp", "echo", "tiny_classifier"),
-        OPEN + "enable_model_api=true\nmetrics_mode=prometheus\nallowed_urls=http://.*,file://.*\n",
+        OPEN + "enable_model_api=true\nmetrics_mode=prometheus\nallowed_urls=http://.*,file://.*\n"
+        + "download_allowed_networks=127.0.0.0/8\n",
         [
             *routes.descriptions(), *predictions.cases(), *routes.cases(), *wire.cases(),
             *managing.cases(), *measuring.prometheus(),

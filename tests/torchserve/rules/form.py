@@ -48,9 +48,9 @@ def addition(line, pattern):
     ADDITIONS.append(Addition(line, pattern))
 
 
-def cases(run, names):
-    """The patterns for these cases of a run."""
-    return " ".join(f"{run}/{name}" for name in names.split())
+def cases(prefix, names):
+    """The patterns for these cases of a run: `prefix` is RUN/, or RUN/ and what they have in common."""
+    return " ".join(f"{prefix}{name}" for name in names.split())
 
 
 def error(code, kind, message):

@@ -1,18 +1,16 @@
 """Predictions, explanations, envelopes, the Open Inference Protocol."""
 
-from .form import ANY, ARRAY, BAD, FAILED, LABELS, NO_MODEL, NO_ROUTE, answers, error, rule
+from .form import ANY, ARRAY, BAD, FAILED, LABELS, NO_MODEL, NO_ROUTE, answers, cases, error, rule
 
 answers("D05", "open/* envelope-*/*", FAILED, BAD)
 rule("D05", "open/form-broken-escape", "status", "500", "400")
 rule("D05", "open/form-broken-escape", "body", error(500, "ErrorDataDecoderException", ANY), BAD[1])
 converted = "china_grey.jpg china_grey.png flower.gif flower_cmyk.jpg flower_palette.png flower_rgba_opaque.png"
-answers(
-    "D06", " ".join(f"open/picture-{name}" for name in converted.split()), FAILED, (200, LABELS)
-)
+answers("D06", cases("open/picture-", converted), FAILED, (200, LABELS))
 answers("D07", "open/classifier-of-three open/json-one-channel", FAILED, (200, LABELS))
 answers("D08", "open/base-handler-list open/base-handler-object", FAILED, (200, r"\[.*\]"))
 understood = "json-in-capitals json-without-type json-as-octets json-with-byte-order-mark multipart-field multipart-text form-base64"
-answers("D09", " ".join(f"open/{name}" for name in understood.split()), FAILED, (200, LABELS))
+answers("D09", cases("open/", understood), FAILED, (200, LABELS))
 NOT_A_NUMBER = r'\{\n(  "\w+": NaN,?\n)+\}'
 rule("D10", "open/json-not-a-number", "body", NOT_A_NUMBER, NOT_A_NUMBER)
 answers("D10", "open/json-infinity", (200, NOT_A_NUMBER), BAD)
@@ -65,7 +63,7 @@ INFERRED = r'\{"id":".*","model_name":"(echo|mlp|colours)","model_version":"1.0"
 tensors = "v2-echo-whole v2-echo-float v2-blank-id v2-mlp v2-predictions v2-classify-batch"
 answers(
     "D40",
-    " ".join(f"envelope-kservev2/{name}" for name in tensors.split()),
+    cases("envelope-kservev2/", tensors),
     FAILED,
     (200, INFERRED),
 )
@@ -82,6 +80,4 @@ answers("D47", "open/unknown-invocations-x", NO_ROUTE, NO_NAME)
 unbatched = "v2-classify v2-classify-without-id v2-classify-octets v2-explain"
 TENSORS = (200, r'\{\n  "id": .*"outputs": .*')
 UNBATCHED = (400, error(400, "BadRequestException", ANY)[: -len("\n\\}\n")] + r",\n.*\}\n")
-answers(
-    "D40", " ".join(f"envelope-kservev2/{name}" for name in unbatched.split()), TENSORS, UNBATCHED
-)
+answers("D40", cases("envelope-kservev2/", unbatched), TENSORS, UNBATCHED)

@@ -2,7 +2,7 @@
 
 import re
 
-from .form import ANY, BAD, NO_MODEL, NO_ROUTE, addition, answers, error, rule
+from .form import ANY, BAD, NO_MODEL, NO_ROUTE, addition, answers, cases, error, rule
 
 for text in (
     "Model name is not defined.",
@@ -17,7 +17,7 @@ INVALID_MODEL = (400, error(400, "InvalidModelException", ANY))
 answers("D21", "open/register-empty-manifest", NULL, INVALID_MODEL)
 answers("D25", "open/register-json-empty", NULL, BAD)
 bad_json = "bad list text bad-number"
-bad_json = " ".join(f"open/register-json-{name}" for name in bad_json.split())
+bad_json = cases("open/register-json-", bad_json)
 answers("D25", bad_json, (500, error(500, "JsonSyntaxException", ANY)), BAD)
 
 REGISTERED = (200, r'\{\n  "status": "Model \\".*registered with 0 initial workers\..*"\n\}\n')
@@ -40,14 +40,12 @@ CONFLICT = (409, error(409, "ConflictStatusException", ANY))
 answers("D22", "open/register-bad-weights-later", CONFLICT, INVALID_MODEL)
 answers("D22", "open/scale-bad-weights", NOT_STARTED, NO_MODEL)
 refused = "without-handler bad-yaml python-handler eager bad-weights"
-answers(
-    "D22", " ".join(f"open/unregister-{name}" for name in refused.split()), UNREGISTERED, NO_MODEL
-)
+answers("D22", cases("open/unregister-", refused), UNREGISTERED, NO_MODEL)
 answers("D22", "open/bad-weights-model open/register-bad-yaml-model", DESCRIBED, NO_MODEL)
 
 STARTED = r'\{\n  "status": "Model \\".*registered with 1 initial workers"\n\}\n'
 over_yaml = "register register-json-lenient register-yaml-workers"
-rule("D23", " ".join(f"open/{name}" for name in over_yaml.split()), "body", STARTED, REGISTERED[1])
+rule("D23", cases("open/", over_yaml), "body", STARTED, REGISTERED[1])
 WORKER = r'    "workers": \[\n      \{\n        "id": "<worker>",\n.*\n      \}\n    \],'
 ONE = rf'    "minWorkers": 1,\n    "maxWorkers": 2,\n{WORKER}'
 NONE = r'    "minWorkers": 0,\n    "maxWorkers": 0,\n    "workers": \[\],'
@@ -99,6 +97,9 @@ NOT_ALLOWED = (
 )
 DOWNLOAD = (400, error(400, "DownloadArchiveException", "Failed to download archive from: .*"))
 answers("D46", "shared/shared-register-http", DOWNLOAD, NOT_ALLOWED)
+failed = cases("open/", "register-connection-refused register-http-404")
+caused = error(400, "DownloadArchiveException", r"Failed to download archive from: .* \(.*\)")
+rule("D21", failed, "body", DOWNLOAD[1], caused)
 SCHEME = (400, error(400, "BadRequestException", "Models are not fetched from .*"))
 NOT_AT = (404, error(404, "ModelNotFoundException", "Model not found at: .*"))
 answers("D46", "open/register-s3 open/register-ftp", NOT_AT, SCHEME)
