@@ -91,12 +91,19 @@ fn a_port_that_is_taken_is_said_with_its_key() {
 #[test]
 fn sigterm_ends_the_server_after_the_request_in_hand() {
     let folder = tempfile::tempdir().unwrap();
-    let lines = properties("load_models=slow.mar\ndefault_workers_per_model=1");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let lines = properties("load_models=slow.mar\ndefault_workers_per_model=1")
+        .replace("metrics_address=http://127.0.0.1:0", &format!("metrics_address=http://{free}"));
     let (mut child, inference, log) = start(&mut command(folder.path(), &lines));
     let client = std::thread::spawn(move || {
         request(inference, "POST", "/predictions/slow", &[], b"[0.1, -0.2, 0.3, 0.4]").status
     });
-    std::thread::sleep(Duration::from_millis(100));
+    let is_accepted =
+        |line: &str| line.starts_with("ts_inference_requests_total{") && line.ends_with(" 1.0");
+    let metrics = || request(free, "GET", "/metrics", &[], b"").text();
+    while !metrics().lines().any(is_accepted) && !client.is_finished() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     signal(&child, "-TERM");
     assert_eq!(client.join().unwrap(), 200);
     assert_eq!(child.wait().unwrap().code(), Some(0));
