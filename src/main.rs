@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         }
         Action::CorsCheck(check) => commands::cors_check(&check),
         Action::CorsExplain(explain) => commands::cors_explain(&explain),
+        Action::Archive(flags) => commands::archive(&flags),
+        Action::Migrate(flags) => commands::migrate(&flags),
         Action::Bench(flags) => commands::bench(&flags),
     }
 }

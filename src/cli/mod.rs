@@ -1,15 +1,19 @@
-//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors check | explain` and
-//! `bench`.
+//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors check | explain`,
+//! `archive`, `migrate` and `bench`.
 //!
 //! Called by `main.rs`. Only text is read here; what the values mean is decided in `config/`.
 
+mod archive;
 mod bench;
+mod migrate;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+pub use archive::{Archive, ArchiveFormat};
 pub use bench::{Arrivals, Bench};
+pub use migrate::Migrate;
 
 /// What the flags say about the configuration; a flag that was not given says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +63,10 @@ pub enum Action {
     CorsExplain(CorsExplain),
     /// Offer load to a URL.
     Bench(Box<Bench>),
+    /// Make a model archive, or explain one.
+    Archive(Box<Archive>),
+    /// Report what of a TorchServe installation runs here.
+    Migrate(Migrate),
 }
 
 /// The whole command line.
@@ -159,6 +167,8 @@ enum Command {
         #[command(subcommand)]
         command: Cors,
     },
+    Archive(Box<Archive>),
+    Migrate(Migrate),
     Bench(Box<Bench>),
 }
 
@@ -234,6 +244,8 @@ impl Cli {
         let action = match self.command {
             Some(Command::Cors { command: Cors::Check(check) }) => Action::CorsCheck(check),
             Some(Command::Cors { command: Cors::Explain(explain) }) => Action::CorsExplain(explain),
+            Some(Command::Archive(archive)) => Action::Archive(archive),
+            Some(Command::Migrate(migrate)) => Action::Migrate(migrate),
             Some(Command::Bench(bench)) => Action::Bench(bench),
             None if serve.version => Action::Version,
             None if serve.stop => Action::Stop { foreground: serve.foreground },
