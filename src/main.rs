@@ -10,7 +10,8 @@ use torchfront::commands;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let (action, overrides) = Cli::parse().into_parts();
+    let program = std::env::args_os().next().unwrap_or_default();
+    let (action, overrides) = Cli::parse().called_as(&program).into_parts();
     match action {
         Action::Start { foreground: true } => commands::serve(&overrides),
         Action::Start { foreground: false } => commands::start_in_background(&overrides),

@@ -7,7 +7,8 @@ mod archive;
 mod bench;
 mod migrate;
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -238,6 +239,17 @@ pub enum Listener {
 // === impl Cli ===
 
 impl Cli {
+    /// Takes the name into account that the program was called by: through a link called
+    /// `torchserve` it starts in the background where TorchServe does, without `--start` as well.
+    #[must_use]
+    pub fn called_as(mut self, program: &OsStr) -> Cli {
+        let starts = self.command.is_none() && !self.serve.version && !self.serve.stop;
+        if starts && Path::new(program).file_name() == Some(OsStr::new("torchserve")) {
+            self.serve.start = true;
+        }
+        self
+    }
+
     /// What to do, and what the flags say about the configuration.
     pub fn into_parts(self) -> (Action, Overrides) {
         let serve = self.serve;
@@ -305,6 +317,23 @@ mod tests {
         }
         for line in ["--start --stop", "--stop -v", "--start --version", "--nothing", "extra"] {
             assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn through_a_link_called_torchserve_the_background_is_the_default() {
+        let action = |program: &str, line: &str| {
+            let words = std::iter::once(program).chain(line.split_whitespace());
+            Cli::try_parse_from(words).unwrap().called_as(OsStr::new(program)).into_parts().0
+        };
+        for (program, line, expected) in [
+            ("/usr/bin/torchserve", "--ncs", Action::Start { foreground: false }),
+            ("torchserve", "--foreground", Action::Start { foreground: true }),
+            ("torchserve", "--stop", Action::Stop { foreground: false }),
+            ("torchserve", "--version", Action::Version),
+            ("torchserve/torchfront", "", Action::Start { foreground: true }),
+        ] {
+            assert_eq!(action(program, line), expected, "{program} {line}");
         }
     }
 

@@ -5,12 +5,12 @@
 
 use std::path::Path;
 
+use super::Config;
 use super::cors;
 use super::error::{ConfigError, Note};
 use super::keys::{self, Stance};
 use super::source::{Environment, Gathered, Setting};
 use super::typed::Typed;
-use super::{Config, LoadModels};
 
 /// A file, key by key.
 #[derive(Debug)]
@@ -63,9 +63,6 @@ impl Examination {
         config.tls = super::tls::identity(&config, &typed, &mut found);
         config.check_workers(&mut found);
         config.check_token_expiration(&mut found);
-        if found.settings.get("load_models").is_none() {
-            config.load_models = LoadModels::None;
-        }
         let cors_settings = std::mem::take(&mut found.cors);
         config.cors = cors_settings.clone();
         problems.append(&mut found.errors);
