@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::archive::inspector;
-use crate::archive::{self, Contents, ModelConfig, Printable};
+use crate::archive::{self, ArchiveError, Contents, ModelConfig, Printable};
 use crate::cli::Migrate;
 use crate::config::keys::{self, Stance};
 use crate::config::{
@@ -174,6 +174,11 @@ fn of_model(store: &Path, name: &str, config: &Config, unpack_dir: &Path) -> Ite
     let refused = |error: &dyn fmt::Display| Item::new(&*shown, Runs::No, Some(error.to_string()));
     let source = match archive::resolve(store, name) {
         Ok(source) => source,
+        Err(ArchiveError::UrlNotSupported { .. }) => {
+            let text = "is downloaded when the server starts, if allowed_urls lets it in; it is not \
+                        looked at here";
+            return Item::new(shown, Runs::Changed, Some(text.to_owned()));
+        }
         Err(error) => return refused(&error),
     };
     let mut inspector = inspector(config.default_service_handler.clone(), envelope(config));

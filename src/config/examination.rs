@@ -63,6 +63,8 @@ impl Examination {
         config.tls = super::tls::identity(&config, &typed, &mut found);
         config.check_workers(&mut found);
         config.check_token_expiration(&mut found);
+        super::downloads::read(&mut config.downloads, &mut found);
+        super::metrics::read(&mut config.metrics_settings, &typed, environment, &mut found);
         let cors_settings = std::mem::take(&mut found.cors);
         config.cors = cors_settings.clone();
         problems.append(&mut found.errors);
