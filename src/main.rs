@@ -10,7 +10,8 @@ use torchfront::commands;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let (action, overrides) = Cli::parse().into_parts();
+    let program = std::env::args_os().next().unwrap_or_default();
+    let (action, overrides) = Cli::parse().called_as(&program).into_parts();
     match action {
         Action::Start { foreground: true } => commands::serve(&overrides),
         Action::Start { foreground: false } => commands::start_in_background(&overrides),
@@ -21,6 +22,8 @@ fn main() -> ExitCode {
         }
         Action::CorsCheck(check) => commands::cors_check(&check),
         Action::CorsExplain(explain) => commands::cors_explain(&explain),
+        Action::Archive(flags) => commands::archive(&flags),
+        Action::Migrate(flags) => commands::migrate(&flags),
         Action::Bench(flags) => commands::bench(&flags),
     }
 }

@@ -15,9 +15,9 @@ use super::member;
 use super::printable::Printable;
 
 /// Where the manifest lies in an archive.
-const MANIFEST_FILE: &str = "MAR-INF/MANIFEST.json";
+pub(super) const MANIFEST_FILE: &str = "MAR-INF/MANIFEST.json";
 /// Bytes of a manifest: torch-model-archiver's have a few hundred.
-const MAX_MANIFEST_SIZE: u64 = 1 << 20;
+pub(super) const MAX_MANIFEST_SIZE: u64 = 1 << 20;
 /// The version of a model that states none.
 const DEFAULT_VERSION: &str = "1.0";
 

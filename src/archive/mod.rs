@@ -11,12 +11,15 @@
 //!           manifest.rs       MAR-INF/MANIFEST.json
 //!           handler.rs        built-in handler, or the archive's own Python
 //!           model_config.rs   model-config.yaml
+//!      -> contents.rs       Contents::read(): what it says, served or not
+//!      <- pack/             the other way: files to an archive
 //! ```
 //!
 //! Invariants: a [`ModelArchive`] that exists can be served by this binary as far as its files
 //! tell; a refused archive leaves nothing on disk; no entry is ever written outside its directory;
 //! no message that may reach a client holds a path of this machine.
 
+mod contents;
 mod entry_path;
 mod error;
 mod handler;
@@ -27,6 +30,7 @@ mod metered;
 mod model_archive;
 mod model_config;
 mod name;
+pub mod pack;
 mod printable;
 mod store;
 mod tar_entries;
@@ -38,6 +42,7 @@ mod zip_entries;
 #[cfg(test)]
 mod tests;
 
+pub use contents::Contents;
 pub use error::{ArchiveError, ArchiveErrorKind, EntryRef};
 pub use handler::{Handler, HandlerChoice};
 pub use limits::{ArchiveLimits, Limit};

@@ -48,23 +48,26 @@ pub enum Unnamed {
     Refuse,
 }
 
-// === impl ModelArchive ===
+/// The files of an archive or a directory.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// Where they are, canonical, so that `member` can tell what lies inside.
+    pub(super) dir: PathBuf,
+    /// The archive's own name.
+    pub(super) file_name: String,
+    /// Removes the directory; `None` for a directory that is served in place.
+    pub(super) unpacked: Option<TempDir>,
+}
 
-impl ModelArchive {
-    /// Opens `source`, an archive or a directory, normally found by
-    /// [`resolve`](super::store::resolve). Blocks on the disk: not for an async thread.
-    ///
-    /// An archive is unpacked into a new private directory below `unpack_dir`; a directory is used
-    /// where it is.
-    ///
-    /// # Errors
-    /// Everything that keeps the model from being served. Nothing is left on disk then.
-    pub fn open(
+// === impl Files ===
+
+impl Files {
+    /// Unpacks an archive, finds a directory.
+    pub(super) fn of(
         source: &Path,
         limits: &ArchiveLimits,
         unpack_dir: &Path,
-        choice: &HandlerChoice<'_>,
-    ) -> Result<ModelArchive, ArchiveError> {
+    ) -> Result<Files, ArchiveError> {
         let file_name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let kind = match source.metadata() {
             Ok(metadata) => metadata.file_type(),
@@ -82,9 +85,29 @@ impl ModelArchive {
             let name = Printable::new(&file_name);
             return Err(ArchiveError::NotAnArchive { name, problem: "it is a special file" });
         };
-        // Canonical, so that `member` can tell what lies inside.
         let dir = dir.canonicalize().map_err(ArchiveError::io("read", &file_name))?;
+        Ok(Files { dir, file_name, unpacked })
+    }
+}
 
+// === impl ModelArchive ===
+
+impl ModelArchive {
+    /// Opens `source`, an archive or a directory, normally found by
+    /// [`resolve`](super::store::resolve). Blocks on the disk: not for an async thread.
+    ///
+    /// An archive is unpacked into a new private directory below `unpack_dir`; a directory is used
+    /// where it is.
+    ///
+    /// # Errors
+    /// Everything that keeps the model from being served. Nothing is left on disk then.
+    pub fn open(
+        source: &Path,
+        limits: &ArchiveLimits,
+        unpack_dir: &Path,
+        choice: &HandlerChoice<'_>,
+    ) -> Result<ModelArchive, ArchiveError> {
+        let Files { dir, file_name, unpacked } = Files::of(source, limits, unpack_dir)?;
         let manifest = Manifest::read(&dir)?;
         // The handler before the model: who wrote Python needs to hear that first.
         let in_archive = |name: &str| member::is_plain_name(name) && dir.join(name).is_file();
@@ -253,7 +276,10 @@ fn is_weights(name: &str) -> bool {
     [".pth", ".onnx", ".so", ".pt2", ".safetensors"].iter().any(|end| name.ends_with(end))
 }
 
-fn model_config(dir: &Path, manifest: &Manifest) -> Result<Option<ModelConfig>, ArchiveError> {
+pub(super) fn model_config(
+    dir: &Path,
+    manifest: &Manifest,
+) -> Result<Option<ModelConfig>, ArchiveError> {
     let name = manifest.config_file.as_deref().unwrap_or(MODEL_CONFIG_FILE);
     match (member::read(dir, name, MAX_MODEL_CONFIG_SIZE)?, &manifest.config_file) {
         (Some(content), _) => ModelConfig::parse(name, &content).map(Some),

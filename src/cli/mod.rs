@@ -1,15 +1,20 @@
-//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors check | explain` and
-//! `bench`.
+//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors check | explain`,
+//! `archive`, `migrate` and `bench`.
 //!
 //! Called by `main.rs`. Only text is read here; what the values mean is decided in `config/`.
 
+mod archive;
 mod bench;
+mod migrate;
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+pub use archive::{Archive, ArchiveFormat};
 pub use bench::{Arrivals, Bench};
+pub use migrate::Migrate;
 
 /// What the flags say about the configuration; a flag that was not given says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +64,10 @@ pub enum Action {
     CorsExplain(CorsExplain),
     /// Offer load to a URL.
     Bench(Box<Bench>),
+    /// Make a model archive, or explain one.
+    Archive(Box<Archive>),
+    /// Report what of a TorchServe installation runs here.
+    Migrate(Migrate),
 }
 
 /// The whole command line.
@@ -159,6 +168,8 @@ enum Command {
         #[command(subcommand)]
         command: Cors,
     },
+    Archive(Box<Archive>),
+    Migrate(Migrate),
     Bench(Box<Bench>),
 }
 
@@ -228,12 +239,25 @@ pub enum Listener {
 // === impl Cli ===
 
 impl Cli {
+    /// Takes the name into account that the program was called by: through a link called
+    /// `torchserve` it starts in the background where TorchServe does, without `--start` as well.
+    #[must_use]
+    pub fn called_as(mut self, program: &OsStr) -> Cli {
+        let starts = self.command.is_none() && !self.serve.version && !self.serve.stop;
+        if starts && Path::new(program).file_name() == Some(OsStr::new("torchserve")) {
+            self.serve.start = true;
+        }
+        self
+    }
+
     /// What to do, and what the flags say about the configuration.
     pub fn into_parts(self) -> (Action, Overrides) {
         let serve = self.serve;
         let action = match self.command {
             Some(Command::Cors { command: Cors::Check(check) }) => Action::CorsCheck(check),
             Some(Command::Cors { command: Cors::Explain(explain) }) => Action::CorsExplain(explain),
+            Some(Command::Archive(archive)) => Action::Archive(archive),
+            Some(Command::Migrate(migrate)) => Action::Migrate(migrate),
             Some(Command::Bench(bench)) => Action::Bench(bench),
             None if serve.version => Action::Version,
             None if serve.stop => Action::Stop { foreground: serve.foreground },
@@ -293,6 +317,23 @@ mod tests {
         }
         for line in ["--start --stop", "--stop -v", "--start --version", "--nothing", "extra"] {
             assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn through_a_link_called_torchserve_the_background_is_the_default() {
+        let action = |program: &str, line: &str| {
+            let words = std::iter::once(program).chain(line.split_whitespace());
+            Cli::try_parse_from(words).unwrap().called_as(OsStr::new(program)).into_parts().0
+        };
+        for (program, line, expected) in [
+            ("/usr/bin/torchserve", "--ncs", Action::Start { foreground: false }),
+            ("torchserve", "--foreground", Action::Start { foreground: true }),
+            ("torchserve", "--stop", Action::Stop { foreground: false }),
+            ("torchserve", "--version", Action::Version),
+            ("torchserve/torchfront", "", Action::Start { foreground: true }),
+        ] {
+            assert_eq!(action(program, line), expected, "{program} {line}");
         }
     }
 

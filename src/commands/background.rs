@@ -1,5 +1,6 @@
 //! `--start` without `--foreground`, and `--stop`: as `torchserve` does.
 
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -12,8 +13,11 @@ use crate::pid_file::PidFile;
 /// How long `--stop --foreground` waits for the end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How often a child that says nothing is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
 /// Starts the same command line again in the foreground, in a process group of its own, and leaves
-/// it. A wrong configuration is said here, not by the child.
+/// it once its addresses are open; what keeps it from that is this command's failure. A wrong configuration is said here, not by the child.
 pub fn start_in_background(overrides: &Overrides) -> ExitCode {
     let config = match Config::load(overrides, &ProcessEnvironment) {
         Ok(config) => config,
@@ -27,25 +31,42 @@ pub fn start_in_background(overrides: &Overrides) -> ExitCode {
         eprintln!("Torchfront is already running, please use torchfront --stop to stop it.");
         return ExitCode::FAILURE;
     }
-    let child = std::env::current_exe().and_then(|program| {
-        Command::new(program)
-            .args(std::env::args_os().skip(1))
-            .arg("--foreground")
-            .stdin(Stdio::null())
-            .process_group(0)
-            .spawn()
-    });
-    match child {
-        Ok(child) => match pid_file.write(child.id()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("torchfront: the pid file cannot be written: {error}");
-                ExitCode::SUCCESS
-            }
-        },
+    match spawn(&pid_file) {
+        Ok(status) => status,
         Err(error) => {
             eprintln!("torchfront: the server could not be started: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts the child and waits for its first word, which it says when its addresses are open, or for
+/// its end.
+fn spawn(pid_file: &PidFile) -> std::io::Result<ExitCode> {
+    let folder = tempfile::tempdir()?;
+    let socket_path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&socket_path)?;
+    socket.set_read_timeout(Some(POLL))?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .arg("--foreground")
+        .env("NOTIFY_SOCKET", &socket_path)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    if let Err(error) = pid_file.write(child.id()) {
+        eprintln!("torchfront: the pid file cannot be written: {error}");
+    }
+    loop {
+        if socket.recv(&mut [0; 256]).is_ok() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(status) = child.try_wait()? {
+            pid_file.remove();
+            // The child has said why, on the same streams.
+            eprintln!("torchfront: the server did not start ({status})");
+            let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+            return Ok(ExitCode::from(code.max(1)));
         }
     }
 }

@@ -1,13 +1,18 @@
 //! What the command line can do, one file each. Called by `main.rs` alone.
 
+mod archive;
 mod background;
 mod bench;
 mod cors;
+mod migrate;
+mod notify;
 mod serve;
 
+pub use archive::archive;
 pub use background::{start_in_background, stop};
 pub use bench::bench;
 pub use cors::{cors_check, cors_explain};
+pub use migrate::migrate;
 pub use serve::serve;
 
 /// The exit status of a configuration that is wrong (`EX_CONFIG` of sysexits.h).

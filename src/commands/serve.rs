@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::EX_CONFIG;
+use super::{EX_CONFIG, notify};
 use crate::cli::Overrides;
 use crate::config::{Config, Level, LogFormat, ProcessEnvironment};
 use crate::pid_file::PidFile;
@@ -45,6 +45,7 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
         let server = Server::build(config).map_err(|error| error.to_string())?;
         tokio::spawn(stop_on_signal(server.handle()));
         tokio::spawn(reload_on_signal(server.handle()));
+        tokio::spawn(notify::follow(server.handle()));
         let own = name_this_process(&pid_file);
         let ended = server.run().await.map_err(|error| error.to_string());
         if own {
@@ -66,7 +67,11 @@ fn failed(error: &str) -> ExitCode {
 
 /// So that `--stop` finds this server, unless another one has the file.
 fn name_this_process(pid_file: &PidFile) -> bool {
-    pid_file.running().is_none() && pid_file.write(std::process::id()).is_ok()
+    match pid_file.running() {
+        None => pid_file.write(std::process::id()).is_ok(),
+        // Who started this one in the background has named it.
+        Some(pid) => pid == rustix::process::getpid(),
+    }
 }
 
 /// SIGHUP: what may change while the server runs is read again.
@@ -76,6 +81,7 @@ async fn reload_on_signal(handle: ServerHandle) {
             while hangup.recv().await.is_some() {
                 tracing::info!("SIGHUP: reloading");
                 handle.reload();
+                notify::reloading();
             }
         }
         Err(error) => tracing::error!(%error, "SIGHUP cannot be handled"),

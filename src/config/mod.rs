@@ -17,6 +17,7 @@
 //! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
 //! | `metrics.rs` | TorchServe's metrics: where they go, and the file that defines them |
 //! | `downloads.rs` | which URLs may be downloaded, how much of them |
+//! | `examination.rs` | what becomes of each key of a file, without a server |
 //! | `error.rs` | all problems at once |
 //!
 //! A wrong value never becomes a default in silence: it is an error with its place, and the server
@@ -26,6 +27,7 @@ mod address;
 mod cors;
 mod downloads;
 mod error;
+mod examination;
 mod interpolate;
 pub mod keys;
 mod load_models;
@@ -45,6 +47,7 @@ use std::time::Duration;
 
 pub use address::{ListenAddress, Role, Scheme};
 pub use error::{ConfigError, ConfigErrors, Level, Note};
+pub use examination::{Examination, ExaminedKey, Runs};
 pub use load_models::{LoadModel, LoadModels};
 pub use models::{ModelEntry, ModelsSetting};
 pub use properties::{Entry, Properties, PropertiesFormat, SyntaxError};

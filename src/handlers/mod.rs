@@ -24,6 +24,7 @@ mod json_number;
 mod json_text;
 mod labels;
 mod metadata;
+mod model_key;
 mod number_array;
 mod occlusion;
 mod open_inference;
@@ -42,6 +43,7 @@ pub use catalog::Catalog;
 pub use envelope::{Envelope, Instances};
 pub use input::{Parameter, Protocol, RequestInput};
 pub use metadata::TensorMetadata;
+pub use model_key::{Effect, ModelKey, handler_keys};
 pub use open_inference_request::{Requested, Wanted};
 pub use output::Prediction;
 

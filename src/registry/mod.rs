@@ -6,6 +6,7 @@
 //! ```text
 //!   registration.rs   open -> reserve name and version -> load -> start workers -> publish
 //!     load.rs           archive, settings, handler
+//!   inspection.rs     the same up to the handler, for a look without a server
 //!   change.rs         scale, set the default version, unregister
 //!   model.rs          one version: the way of a request through it
 //!     workers.rs        its threads, and how their number changes
@@ -16,8 +17,10 @@
 mod change;
 mod error;
 mod execution;
+mod inspection;
 mod load;
 mod model;
+mod model_keys;
 mod raw_forward;
 mod registration;
 mod settings;
@@ -40,8 +43,10 @@ pub use change::{Scaled, Scaling};
 pub use error::{
     ModelError, RegisterError, ScaleError, SetDefaultError, TooManyWorkers, UnregisterError,
 };
+pub use inspection::{Inspection, Inspector};
 pub use load::{LoadRequest, Loader};
 pub use model::Model;
+pub use model_keys::MODEL_KEYS;
 pub use registration::Registration;
 pub use settings::{Defaults, ModelSettings, PartialSettings};
 pub use workers::{WorkerInfo, WorkerLimits};

@@ -156,6 +156,11 @@ impl ServerHandle {
         self.reload.send_modify(|times| *times = times.wrapping_add(1));
     }
 
+    /// True when the server is in `phase` or a later one.
+    pub fn has_reached(&self, phase: Phase) -> bool {
+        *self.phase.borrow() >= phase
+    }
+
     /// Waits until the server is in `phase` or a later one.
     pub async fn reached(&mut self, phase: Phase) {
         // An error means that the server is gone: later than any phase.

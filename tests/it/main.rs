@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 mod architecture;
+mod archive_command;
 mod archives;
 mod auth;
 mod bench;
@@ -23,6 +24,7 @@ mod listeners;
 mod load;
 mod management;
 mod metrics;
+mod notify;
 mod open_inference;
 mod own_handlers;
 mod predictions;
