@@ -24,6 +24,7 @@ mod load;
 mod management;
 mod metrics;
 mod open_inference;
+mod openapi;
 mod own_handlers;
 mod predictions;
 mod process;
