@@ -220,8 +220,11 @@ fn token() -> (String, Value) {
         "required": true,
         "schema": {"type": "string", "enum": ["inference", "management"]},
     }]);
-    let mut get = renew.clone();
-    get["operationId"] = "renewKey-get".into();
-    get["deprecated"] = true.into();
-    item("/token", [("post", renew), ("get", get)])
+    let of_method = |method: &'static str| {
+        let mut operation = renew.clone();
+        operation["operationId"] = format!("renewKey-{method}").into();
+        (method, operation)
+    };
+    // Any method does, as in TorchServe.
+    item("/token", ["get", "post", "put"].map(of_method))
 }

@@ -89,6 +89,7 @@ impl Served {
         if self.api == ServedApi::Metrics {
             paths.extend(metrics::paths());
         }
+        self.name_a_model(&mut paths);
         if self.tokens && self.api != ServedApi::Metrics {
             // Any route but the open ones may ask for a key, or for patience after wrong ones.
             for operation in operations(&mut paths) {
@@ -121,6 +122,20 @@ impl Served {
             document["security"] = json!([{"token": []}]);
         }
         document
+    }
+
+    /// Gives the parameters of paths a value that is answered.
+    fn name_a_model(&self, paths: &mut Paths) {
+        let Some(model) = self.models.first() else { return };
+        let lists =
+            paths.values_mut().filter_map(|item| item.get_mut("parameters")?.as_array_mut());
+        for parameter in lists.flatten() {
+            match parameter["name"].as_str() {
+                Some("model_name") => parameter["example"] = model.name.as_str().into(),
+                Some("model_version") => parameter["example"] = model.version.as_str().into(),
+                _ => {}
+            }
+        }
     }
 
     fn title(&self) -> &'static str {
@@ -243,6 +258,9 @@ mod tests {
         };
         let mlp = &body("mlp")["application/json"];
         assert_eq!(mlp["example"], json!([0.0, 0.0, 0.0, 0.0]));
+        let versioned = &document["paths"]["/predictions/{model_name}/{model_version}"];
+        assert_eq!(versioned["parameters"][0]["example"], "mlp");
+        assert_eq!(versioned["parameters"][1]["example"], "1.0");
         assert!(body("photo").get("image/*").is_some());
         assert!(body("unknown").get("application/json").is_some());
     }
