@@ -4,7 +4,7 @@
 //! path that is not named here needs the key of its API, so that a route that is added later is
 //! closed until it is opened here, and only who has a key learns which paths there are.
 //!
-//! Open, as in TorchServe: the API description of a listener (`/`, `/api-description`). Open to probes
+//! Open, as in TorchServe: the API description of a listener (`/`, `/api-description`, `/openapi.json`). Open to probes
 //! here and not there: `/ping` and the other health routes, which load balancers and orchestrators
 //! ask without a key. The description of a model (`OPTIONS /predictions/{model}`) tells that the model
 //! is there: it needs the key, as in TorchServe.
@@ -17,7 +17,7 @@ pub fn inference_access(path: &str) -> Access {
     let decoded = decode_path(path);
     let mut segments = segments(&decoded);
     match [segments.next(), segments.next(), segments.next(), segments.next()] {
-        [None, ..] | [Some("api-description"), None, ..] => Access::Open,
+        [None, ..] | [Some("api-description" | "openapi.json"), None, ..] => Access::Open,
         [Some("ping"), ..] | [Some("v2"), Some("health"), Some("live" | "ready"), None] => {
             Access::OpenToProbes(Scope::Inference)
         }
@@ -30,7 +30,7 @@ pub fn management_access(path: &str) -> Access {
     let decoded = decode_path(path);
     let mut segments = segments(&decoded);
     match [segments.next(), segments.next()] {
-        [None, _] | [Some("api-description"), None] => Access::Open,
+        [None, _] | [Some("api-description" | "openapi.json"), None] => Access::Open,
         [Some("token"), None] => Access::Key(Scope::Api),
         _ => Access::Key(Scope::Management),
     }
@@ -65,6 +65,7 @@ mod tests {
         for (path, access) in [
             ("/", OPEN),
             ("/api-description", OPEN),
+            ("/openapi.json", OPEN),
             ("/ping", PROBES),
             ("/ping/", PROBES),
             ("/%70ing", PROBES),
@@ -93,6 +94,7 @@ mod tests {
         for (path, access) in [
             ("/", OPEN),
             ("/api-description", OPEN),
+            ("/openapi.json", OPEN),
             ("/token", API),
             ("/token/", API),
             ("/%74oken", API),
@@ -132,6 +134,7 @@ mod tests {
             "",
             "ping",
             "api-description",
+            "openapi.json",
             "token",
             "models",
             "predictions",
@@ -167,7 +170,9 @@ mod tests {
             for rest in others {
                 let path = format!("/{first}{rest}");
                 let inference = match InferenceRoute::of(&path) {
-                    InferenceRoute::Root | InferenceRoute::ApiDescription => OPEN,
+                    InferenceRoute::Root
+                    | InferenceRoute::ApiDescription
+                    | InferenceRoute::OpenApi => OPEN,
                     InferenceRoute::Ping | InferenceRoute::Live | InferenceRoute::Ready => PROBES,
                     InferenceRoute::Model(_)
                     | InferenceRoute::Invocations
@@ -179,7 +184,9 @@ mod tests {
                 };
                 assert_eq!(inference_access(&path), inference, "{path}");
                 let management = match ManagementRoute::of(&path) {
-                    ManagementRoute::Root | ManagementRoute::ApiDescription => OPEN,
+                    ManagementRoute::Root
+                    | ManagementRoute::ApiDescription
+                    | ManagementRoute::OpenApi => OPEN,
                     ManagementRoute::Token => API,
                     _ => MANAGEMENT,
                 };

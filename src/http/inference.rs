@@ -12,6 +12,7 @@
 //! | those of a model | OPTIONS | the model's API description |
 //! | `/` | OPTIONS | this listener's API description; any other method 405 |
 //! | `/api-description` | any | the same, TorchServe's older spelling |
+//! | `/openapi.json` | GET | what is really there: `openapi_json.rs` |
 
 use std::sync::Arc;
 
@@ -24,11 +25,11 @@ use tracing::Instrument;
 use super::request_id::RequestId;
 use super::route::{Api, Asks, InferenceRoute, ModelCall};
 use super::state::State;
-use super::{body, open_inference, response};
+use super::{body, open_inference, openapi_json, response};
 use crate::cors::ServedModel;
 use crate::error::ServeError;
 use crate::handlers::{Protocol, RequestInput};
-use crate::openapi;
+use crate::openapi::{self, ServedApi};
 use crate::registry::Model;
 
 #[derive(Serialize)]
@@ -79,6 +80,7 @@ async fn of_route(
         InferenceRoute::Root | InferenceRoute::ApiDescription => {
             Ok(response::json(StatusCode::OK, &openapi::inference()))
         }
+        InferenceRoute::OpenApi => openapi_json::answer(request, state, ServedApi::Inference),
         InferenceRoute::None => Err(ServeError::no_such_route()),
     }
 }

@@ -4,21 +4,25 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::response;
 use super::state::State;
+use super::{openapi_json, response};
 use crate::cors::{decode_path, segments};
 use crate::error::ServeError;
 use crate::metrics::TEXT_FORMAT;
-use crate::openapi;
+use crate::openapi::{self, ServedApi};
 
 /// Answers one request.
 pub(super) fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, ServeError> {
     let path = decode_path(request.path());
-    match segments(&path).next() {
+    let mut words = segments(&path);
+    match words.next() {
         None if request.method() != Method::OPTIONS => Err(ServeError::method_not_allowed()),
         None | Some("api-description") => Ok(response::json(StatusCode::OK, &openapi::metrics())),
         // TorchServe answers any method and any path below.
         Some("metrics") => Ok(text(request, state)),
+        Some("openapi.json") if words.next().is_none() => {
+            openapi_json::answer(request, state, ServedApi::Metrics)
+        }
         Some(_) => Err(ServeError::no_such_route()),
     }
 }

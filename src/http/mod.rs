@@ -8,7 +8,7 @@
 //!       dispatch    one entry per listener, here below
 //!         route.rs  path -> route                                PURE
 //!         body.rs   body -> RequestInput
-//!         inference.rs  open_inference.rs  management/  token.rs  metrics.rs
+//!         inference.rs  open_inference.rs  management/  token.rs  metrics.rs  openapi_json.rs
 //!         response.rs   Prediction, ServeError or Refusal -> answer
 //! ```
 
@@ -21,6 +21,7 @@ mod management;
 mod metrics;
 mod middleware;
 mod open_inference;
+mod openapi_json;
 mod request_id;
 mod response;
 mod route;
@@ -42,10 +43,12 @@ pub use gate::PreflightGate;
 pub use middleware::AccessLog;
 pub use state::State;
 
+use self::route::InferenceRoute;
+
 use crate::auth::Refusal;
 use crate::cors::{Listener, api_of_path};
 use crate::error::ServeError;
-use crate::openapi;
+use crate::openapi::{self, ServedApi};
 
 /// Every request of the inference listener.
 pub async fn inference(
@@ -83,6 +86,13 @@ pub async fn inference_and_management(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> HttpResponse {
+    if InferenceRoute::of(request.path()) == InferenceRoute::OpenApi {
+        let mut payload = payload.into_inner();
+        let api = ServedApi::InferenceAndManagement;
+        let response = finish(async { openapi_json::answer(&request, &state, api) }).await;
+        body::drain(&mut payload).await;
+        return response;
+    }
     if route::asks_for_description(request.method(), request.path()) {
         let mut payload = payload.into_inner();
         let description = openapi::inference_and_management();

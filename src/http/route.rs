@@ -16,6 +16,8 @@ pub(super) enum InferenceRoute {
     Root,
     /// `/api-description`.
     ApiDescription,
+    /// `/openapi.json`.
+    OpenApi,
     /// `/ping` and anything below it.
     Ping,
     /// A path that asks a model.
@@ -95,6 +97,8 @@ pub(super) enum ManagementRoute {
     Root,
     /// `/api-description`.
     ApiDescription,
+    /// `/openapi.json`.
+    OpenApi,
     /// `/token`: replaces a key.
     Token,
     /// `/models`.
@@ -148,6 +152,7 @@ impl InferenceRoute {
         match words.as_slice() {
             [] => InferenceRoute::Root,
             ["api-description"] => InferenceRoute::ApiDescription,
+            ["openapi.json"] => InferenceRoute::OpenApi,
             ["ping", ..] => InferenceRoute::Ping,
             ["invocations", ..] => InferenceRoute::Invocations,
             ["v2", rest @ ..] => InferenceRoute::open_inference(rest),
@@ -254,6 +259,7 @@ impl ManagementRoute {
         match words.as_slice() {
             [] => ManagementRoute::Root,
             ["api-description"] => ManagementRoute::ApiDescription,
+            ["openapi.json"] => ManagementRoute::OpenApi,
             ["token"] => ManagementRoute::Token,
             ["models"] => ManagementRoute::Models,
             ["workflows"] => ManagementRoute::Workflows,

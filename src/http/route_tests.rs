@@ -40,6 +40,9 @@ fn table() -> Vec<(&'static str, InferenceRoute)> {
         ("/ping/", InferenceRoute::Ping),
         ("/ping/x", InferenceRoute::Ping),
         ("/api-description", InferenceRoute::ApiDescription),
+        ("/openapi.json", InferenceRoute::OpenApi),
+        ("/openapi.json/x", InferenceRoute::None),
+        ("/openapi.json/predict", call("torchserve header openapi.json")),
         ("/api-description/", InferenceRoute::ApiDescription),
         ("/api-description/x", InferenceRoute::None),
         ("/predictions/digits", call("torchserve predict digits")),
@@ -174,5 +177,138 @@ fn finds_management_routes_as_torchserve_does() {
     ];
     for (path, route) in table {
         assert_eq!(ManagementRoute::of(path), route, "{path}");
+    }
+}
+
+/// The paths of the OpenAPI document that stand for a route. A route that is added needs one.
+fn described_as(route: &InferenceRoute) -> Vec<&'static str> {
+    match route {
+        InferenceRoute::None => vec![],
+        InferenceRoute::Root => vec!["/"],
+        InferenceRoute::ApiDescription => vec!["/api-description"],
+        InferenceRoute::OpenApi => vec!["/openapi.json"],
+        InferenceRoute::Ping => vec!["/ping"],
+        InferenceRoute::Invocations => vec!["/invocations"],
+        InferenceRoute::Workflow { .. } => vec!["/wfpredict/{workflow}"],
+        InferenceRoute::Server => vec!["/v2"],
+        InferenceRoute::Live => vec!["/v2/health/live"],
+        InferenceRoute::Ready => vec!["/v2/health/ready"],
+        InferenceRoute::ModelMetadata { version: None, .. } => vec!["/v2/models/{model_name}"],
+        InferenceRoute::ModelMetadata { .. } => {
+            vec!["/v2/models/{model_name}/versions/{model_version}"]
+        }
+        InferenceRoute::ModelReady { version: None, .. } => vec!["/v2/models/{model_name}/ready"],
+        InferenceRoute::ModelReady { .. } => {
+            vec!["/v2/models/{model_name}/versions/{model_version}/ready"]
+        }
+        InferenceRoute::Model(call) => {
+            let versioned = call.version.is_some();
+            let deeper = !call.url_path.is_empty();
+            match (call.api, call.asks) {
+                (Api::TorchServe, Asks::Prediction) if deeper => {
+                    vec!["/predictions/{model_name}/{model_version}/{url_path}"]
+                }
+                (Api::TorchServe, Asks::Prediction) if versioned => {
+                    vec!["/predictions/{model_name}/{model_version}"]
+                }
+                (Api::TorchServe, Asks::Prediction) => vec!["/predictions/{model_name}"],
+                (Api::TorchServe, Asks::Explanation) if deeper => {
+                    vec!["/explanations/{model_name}/{model_version}/{url_path}"]
+                }
+                (Api::TorchServe, Asks::Explanation) if versioned => {
+                    vec!["/explanations/{model_name}/{model_version}"]
+                }
+                (Api::TorchServe, Asks::Explanation) => vec!["/explanations/{model_name}"],
+                (Api::TorchServe, Asks::AsHeader) if versioned => {
+                    vec!["/{model_name}/{model_version}/predict"]
+                }
+                (Api::TorchServe, Asks::AsHeader) => {
+                    vec!["/models/{model_name}/invoke", "/{model_name}/predict"]
+                }
+                (Api::KServeV1, Asks::Explanation) => vec!["/v1/models/{model_name}:explain"],
+                (Api::KServeV1, _) => vec!["/v1/models/{model_name}:predict"],
+                (Api::OpenInference, Asks::Explanation) if versioned => {
+                    vec!["/v2/models/{model_name}/versions/{model_version}/explain"]
+                }
+                (Api::OpenInference, Asks::Explanation) => {
+                    vec!["/v2/models/{model_name}/explain"]
+                }
+                (Api::OpenInference, _) if versioned => {
+                    vec!["/v2/models/{model_name}/versions/{model_version}/infer"]
+                }
+                (Api::OpenInference, _) => vec!["/v2/models/{model_name}/infer"],
+            }
+        }
+    }
+}
+
+/// The same of the management listener.
+fn managed_as(route: &ManagementRoute) -> Option<&'static str> {
+    Some(match route {
+        ManagementRoute::None => return None,
+        ManagementRoute::Root => "/",
+        ManagementRoute::ApiDescription => "/api-description",
+        ManagementRoute::OpenApi => "/openapi.json",
+        ManagementRoute::Token => "/token",
+        ManagementRoute::Models => "/models",
+        ManagementRoute::Model { version: None, .. } => "/models/{model_name}",
+        ManagementRoute::Model { .. } => "/models/{model_name}/{model_version}",
+        ManagementRoute::SetDefault { .. } => "/models/{model_name}/{model_version}/set-default",
+        ManagementRoute::Ready { .. } => "/v1/models/{model_name}",
+        ManagementRoute::Workflows => "/workflows",
+        ManagementRoute::Workflow { .. } => "/workflows/{workflow}",
+    })
+}
+
+/// The paths of a document, each with one that a client would send.
+fn described(api: crate::openapi::ServedApi) -> Vec<(String, String)> {
+    let served = crate::openapi::Served { api, models: Vec::new(), tokens: true, model_api: true };
+    let document = served.document();
+    let paths = document["paths"].as_object().unwrap();
+    let sent = |path: &str| {
+        path.replace("{model_name}", "digits")
+            .replace("{model_version}", "1.0")
+            .replace("{url_path}", "x")
+            .replace("{workflow}", "flow")
+    };
+    paths.keys().map(|path| (path.clone(), sent(path))).collect()
+}
+
+#[test]
+fn every_inference_route_is_in_the_openapi_document_and_every_path_of_it_is_that_route() {
+    let described = described(crate::openapi::ServedApi::Inference);
+    for (path, route) in table() {
+        for template in described_as(&route) {
+            assert!(described.iter().any(|(known, _)| known == template), "{path}: {template}");
+        }
+    }
+    for (template, path) in described {
+        let route = InferenceRoute::of(&path);
+        assert!(described_as(&route).contains(&&*template), "{template} is {route:?}");
+    }
+}
+
+#[test]
+fn every_management_route_is_in_the_openapi_document_and_every_path_of_it_is_that_route() {
+    let described = described(crate::openapi::ServedApi::Management);
+    for path in [
+        "/",
+        "/api-description",
+        "/openapi.json",
+        "/token",
+        "/models",
+        "/models/digits",
+        "/models/digits/1.0",
+        "/models/digits/1.0/set-default",
+        "/v1/models/digits",
+        "/workflows",
+        "/workflows/flow",
+    ] {
+        let template = managed_as(&ManagementRoute::of(path)).unwrap();
+        assert!(described.iter().any(|(known, _)| known == template), "{path}: {template}");
+    }
+    for (template, path) in described {
+        let route = ManagementRoute::of(&path);
+        assert_eq!(managed_as(&route), Some(&*template), "{route:?}");
     }
 }

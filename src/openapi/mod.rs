@@ -1,7 +1,7 @@
 //! API descriptions in OpenAPI 3.0.1, as TorchServe gives them at `OPTIONS /` and
-//! `OPTIONS /predictions/{model}`. PURE.
+//! `OPTIONS /predictions/{model}`, and in `served/` what is really there, in OpenAPI 3.1. PURE.
 //!
-//! They are byte for byte TorchServe 0.12's, which its own tests compare so and which clients were
+//! TorchServe's are byte for byte TorchServe 0.12's, which its own tests compare so and which clients were
 //! generated from: its texts (Apache-2.0) are a part of the contract, also where the behaviour
 //! differs from them, there and here. `tests/torchserve/recorded/bodies` holds what it answers.
 
@@ -9,10 +9,12 @@ mod document;
 mod inference;
 mod management;
 mod management_schema;
+mod served;
 
 use document::{Operation, Ordered, Parameter, PathItem, Response, Schema, Text};
 
 pub use document::Document;
+pub use served::{DescribedModel, DescribedTensor, Served, ServedApi};
 
 /// The version of TorchServe whose API this is.
 const API_VERSION: &str = "0.12.0";

@@ -26,6 +26,7 @@ mod management;
 mod metrics;
 mod notify;
 mod open_inference;
+mod openapi;
 mod own_handlers;
 mod predictions;
 mod process;

@@ -14,6 +14,7 @@
 //! | `/workflows[/{workflow}]` | | there are none, and none can be registered | |
 //! | `/` | OPTIONS | this listener's API description; any other method 405 | |
 //! | `/api-description` | any | the same, TorchServe's older spelling | |
+//! | `/openapi.json` | GET | what is really there | `../openapi_json.rs` |
 //!
 //! HEAD is answered as GET. What may wait for a disk, an engine or a worker is done off the reactor,
 //! and to its end even when the client goes away.
@@ -34,12 +35,12 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
-use super::response;
 use super::route::ManagementRoute;
 use super::state::State;
 use super::token;
+use super::{openapi_json, response};
 use crate::error::ServeError;
-use crate::openapi;
+use crate::openapi::{self, ServedApi};
 
 /// TorchServe's answer to a change.
 #[derive(Serialize)]
@@ -71,13 +72,15 @@ pub(super) async fn answer(
     state: &State,
 ) -> Result<HttpResponse, ServeError> {
     use ManagementRoute::{
-        ApiDescription, Model, Models, None, Ready, Root, SetDefault, Token, Workflow, Workflows,
+        ApiDescription, Model, Models, None, OpenApi, Ready, Root, SetDefault, Token, Workflow,
+        Workflows,
     };
     let verb = Verb::of(request.method());
     match (ManagementRoute::of(request.path()), verb) {
         (Root, Verb::Options) | (ApiDescription, _) => {
             Ok(response::json(StatusCode::OK, &openapi::management()))
         }
+        (OpenApi, _) => openapi_json::answer(request, state, ServedApi::Management),
         (Token, _) => token::renew(request, state).await,
         (Models, Verb::Get) => Ok(list::answer(request, state)),
         (Models, Verb::Post) => register::answer(request, payload, state).await,
