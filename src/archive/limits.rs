@@ -51,7 +51,7 @@ impl Default for ArchiveLimits {
     /// 16 GiB: above the largest TorchScript model in common use. 10,000 entries: a model with its
     /// tokenizer has tens. 200: trained weights hardly compress, and deflate can reach 1,032.
     fn default() -> ArchiveLimits {
-        ArchiveLimits { max_size: 16 << 30, max_entries: 10_000, max_ratio: 200 }
+        ArchiveLimits { max_size: 8 << 30, max_entries: 10_000, max_ratio: 200 }
     }
 }
 
