@@ -7,7 +7,8 @@
 
 Workloads: a 4-16-3 network as JSON over 32 connections and over one, resnet18 with a photograph over
 16. Each server has both models loaded, with as many workers as there are cores; "tuned" is one thread
-a worker and batches of up to 32 and 8. Logs are as each server writes them by default.
+a worker and batches of up to 32 and 8. Logs are as each server writes them by default. The floors are
+actix-web and libtorch with nothing around them, for the small network alone (examples/bare_inference).
 
 One server is alive at a time and the contenders take turns (A B C A B C ...), so that what the machine
 does besides falls on all of them. Server and wrk share the same cores; wrk is a closed loop. Every
@@ -34,6 +35,8 @@ BOUNDARY = "torchfront-compare"
 CACHE = peers.CACHE / "compare"
 PHOTO = ROOT / "models/samples/photos/flower.jpg"
 BASE = "TorchServe, tuned"
+HANDLER = "floor: forward in the handler"
+QUEUE = "floor: naive queue, one worker"
 # In seconds: a check may find the queue full of what the client no longer waits for.
 PATIENCE = 180
 # What gives not one answer in the time of a measurement gets so many times as long, once.
@@ -43,8 +46,11 @@ LONGER = 5
 class Contender:
     """A server: how it is started on a port, and how near its answers must be to Python's."""
 
-    def __init__(self, name, command, environment=None, multipart=False, tolerance=1e-3):
+    def __init__(
+        self, name, command, environment=None, multipart=False, tolerance=1e-3, model=None
+    ):
         self.name = name
+        self.model = model  # the only one that it serves, or None for both
         self.command = command  # (folder, port) -> arguments
         self.environment = environment or {}
         self.multipart = multipart  # whether it takes photographs as multipart/form-data alone
@@ -122,6 +128,18 @@ def torchserve(lines):
     return command
 
 
+def floor(how, cores):
+    """What actix-web and libtorch do for the small network with no server around them."""
+    program = machine.release() / "examples/bare_inference"
+    batch = ["32"] if how == "queue" else []
+
+    def command(_, port):
+        address = f"127.0.0.1:{port}"
+        return [program, how, address, str(cores), CACHE / "mlp.pt", *batch]
+
+    return command
+
+
 def litserve(workers):
     app = pathlib.Path(__file__).with_name("litserve_app.py")
     return lambda _, port: [peers.LITSERVE / "bin/python", app, port, CACHE, workers]
@@ -138,6 +156,9 @@ def contenders(arguments):
             "torchfront, bfloat16", torchfront(binary, CACHE / "bfloat16", cores), tolerance=0.1
         ),
     ]
+    if (machine.release() / "examples/bare_inference").exists():
+        for name, how in ((HANDLER, "in-handler"), (QUEUE, "queue")):
+            listed.append(Contender(name, floor(how, cores), model="mlp"))
     if peers.has_torchserve():
         default = peers.torchserve_environment(tuned=False)
         listed.append(Contender("TorchServe", torchserve([]), default))
@@ -237,6 +258,7 @@ def fault(contender, workload, port):
 def turn(contender, jobs, arguments):
     """Starts the server and measures every workload."""
     results = {}
+    jobs = [job for job in jobs if contender.model in (None, job.model)]
     with started(contender.name, contender.command, contender.environment) as server:
 
         def check(workload):
@@ -287,7 +309,7 @@ def measure(arguments):
     client.need_wrk()
     photo = pathlib.Path(arguments.photo).resolve()
     if not arguments.no_build and not arguments.binary:
-        machine.build("--bin", "torchfront")
+        machine.build("--bin", "torchfront", "--example", "bare_inference")
     expected = prepare(photo)
     # Before anything is confined: building may use all cores.
     cores = machine.pin(arguments.cores)

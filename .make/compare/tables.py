@@ -7,6 +7,8 @@ import intervals
 def figures(measured, jobs, base):
     """Everything that was found, as one value."""
     base = next((each for each in measured if each.name == base), measured[0])
+    # A floor has one model: its memory says nothing.
+    whole = [each for each in measured if each.model is None]
 
     def row(each, job, keys, compare):
         rounds = [one[job] for one in each.rounds]
@@ -22,10 +24,15 @@ def figures(measured, jobs, base):
     return {
         "base": base.name,
         "workloads": {
-            job.name: [row(each, job.name, keys, "rate") for each in measured] for job in jobs
+            job.name: [
+                row(each, job.name, keys, "rate")
+                for each in measured
+                if each.model in (None, job.model)
+            ]
+            for job in jobs
         },
-        "memory": [row(each, "memory", ("bytes",), "bytes") for each in measured],
-        "start": [row(each, "start", ("seconds",), "seconds") for each in measured],
+        "memory": [row(each, "memory", ("bytes",), "bytes") for each in whole],
+        "start": [row(each, "start", ("seconds",), "seconds") for each in whole],
     }
 
 
