@@ -40,6 +40,9 @@
 //! response    http/response.rs      within the response timeout                           504
 //! ```
 //!
+//! A request that is alone at a model which answers in microseconds skips the queue:
+//! `batching/direct.rs` runs it on the thread that read it.
+//!
 //! # One preflight
 //!
 //! `OPTIONS` with `Origin` and `Access-Control-Request-Method` ends at the gate in front of the
