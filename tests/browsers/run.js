@@ -78,8 +78,8 @@ async function runScenario(scenario, scene, { browserName }, server) {
     timer = setTimeout(() => reject(new Error('took too long')), SCENARIO_LIMIT_MS);
   });
   const started = Date.now();
-  scene.begin();
   try {
+    await scene.begin();
     await Promise.race([scenario.run(scene), late]);
     counts.passed += 1;
     if (options.verbose) console.log(`ok    ${name} (${Date.now() - started} ms)`);

@@ -30,8 +30,8 @@ export class Scene {
   }
 
   /** The scenario's turn: what the server logs from now on is its own. */
-  begin() {
-    this.from = this.server.log.length;
+  async begin() {
+    this.from = await this.server.mark();
   }
 
   get isChromium() {
