@@ -17,26 +17,21 @@ use actix_web::{
     body::{BoxBody, EitherBody, MessageBody},
     dev::{RequestHead, Service, ServiceRequest, ServiceResponse, Transform},
 };
-use arc_swap::ArcSwap;
 use pin_project_lite::pin_project;
 
 use super::{
     answer::Answer,
     decide::decide,
-    decision::{Action, Decision, Kind, Reason, Verdict},
+    decision::{Action, Decision, Kind, Verdict},
     facts::RequestFacts,
     listener::{Listener, ListenerPolicies, ListenerPolicy},
+    observer::{AnswerFacts, CorsObserver, CorsOutcome, Unobserved},
     own_values::OwnValues,
     path,
     policy::CorsPolicy,
-    wire::{HeaderName, HeaderValue, Method, StatusCode, header},
+    policy_handle::PolicyHandle,
+    wire::{HeaderName, HeaderValue, Method, header},
 };
-
-/// A policy that can be replaced while requests are served; requests under way keep theirs.
-#[derive(Clone, Debug)]
-pub struct PolicyHandle {
-    current: Arc<ArcSwap<ListenerPolicy>>,
-}
 
 /// What one socket serves.
 #[derive(Clone, Debug)]
@@ -55,48 +50,6 @@ enum Apis {
 pub struct Cors {
     apis: Apis,
     observer: Arc<dyn CorsObserver>,
-}
-
-/// Is told of every decision; counts, logs, traces.
-pub trait CorsObserver: Send + Sync + 'static {
-    /// A decision was taken. `facts` are the request's, for what a counter needs besides.
-    fn decided(&self, policy: &CorsPolicy, decision: &Decision, facts: &RequestFacts<'_>) {
-        let _ = (policy, decision, facts);
-    }
-
-    /// The answer is complete: its status, its headers and how many `Access-Control-*` lines of
-    /// inner layers were removed from it (B23). Not called for errors, whose response does not
-    /// exist yet.
-    fn answered(&self, policy: &CorsPolicy, decision: &Decision, response: &AnswerFacts<'_>) {
-        let _ = (policy, decision, response);
-    }
-}
-
-/// The observer that does nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unobserved;
-
-/// What an observer learns of an answer.
-#[derive(Clone, Copy, Debug)]
-pub struct AnswerFacts<'a> {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers as sent.
-    pub headers: &'a super::wire::HeaderMap,
-    /// `Access-Control-*` lines of inner layers that were removed.
-    pub stripped: usize,
-}
-
-/// The decision on a request, in its extensions for the access log. Requests that are not CORS and
-/// are served have none.
-#[derive(Clone, Copy, Debug)]
-pub struct CorsOutcome {
-    /// What the request was to CORS.
-    pub kind: Kind,
-    /// The outcome.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Reason,
 }
 
 /// Put into the extensions of a request by a handler that found its model elsewhere than in the
@@ -134,31 +87,6 @@ pub struct Decided {
     /// Present where another model's policy may apply in the end.
     listener: Option<Arc<ListenerPolicy>>,
     observer: Arc<dyn CorsObserver>,
-}
-
-// === impl PolicyHandle ===
-
-impl PolicyHandle {
-    /// Starts with this policy.
-    pub fn new(policy: Arc<ListenerPolicy>) -> Self {
-        Self { current: Arc::new(ArcSwap::new(policy)) }
-    }
-
-    /// Later requests are decided under this policy.
-    pub fn replace(&self, policy: Arc<ListenerPolicy>) {
-        self.current.store(policy);
-    }
-
-    /// The policy now.
-    pub fn current(&self) -> Arc<ListenerPolicy> {
-        self.current.load_full()
-    }
-}
-
-impl From<Arc<ListenerPolicy>> for PolicyHandle {
-    fn from(policy: Arc<ListenerPolicy>) -> Self {
-        Self::new(policy)
-    }
 }
 
 // === impl Cors ===
@@ -210,7 +138,7 @@ impl Cors {
         {
             return None;
         }
-        let listener = self.handle(request.uri.path()).current.load();
+        let listener = self.handle(request.uri.path()).load();
         let facts = RequestFacts::from(request);
         let (policy, decision) = listener.decide(&facts);
         if decision.kind != Kind::Preflight || decision.action == Action::Pass {
@@ -238,8 +166,6 @@ impl std::fmt::Debug for Cors {
         f.debug_struct("Cors").field("apis", &self.apis).finish_non_exhaustive()
     }
 }
-
-impl CorsObserver for Unobserved {}
 
 impl<S, B> Transform<S, ServiceRequest> for Cors
 where
@@ -273,7 +199,7 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let listener = self.cors.handle(request.head().uri.path()).current.load();
+        let listener = self.cors.handle(request.head().uri.path()).load();
         let observer = &self.cors.observer;
         let (policy, decision) = {
             let facts = RequestFacts::from(request.head());
@@ -314,25 +240,9 @@ fn answer(
             response = response.set_body(BoxBody::new(body));
         }
     }
-    observer.answered(policy, decision, &AnswerFacts::of(&response, 0));
+    let facts = AnswerFacts { status: response.status(), headers: response.headers(), stripped: 0 };
+    observer.answered(policy, decision, &facts);
     response
-}
-
-// === impl CorsOutcome ===
-
-impl CorsOutcome {
-    fn of(decision: &Decision) -> Self {
-        let &Decision { kind, verdict, reason, .. } = decision;
-        Self { kind, verdict, reason }
-    }
-}
-
-// === impl AnswerFacts ===
-
-impl<'a> AnswerFacts<'a> {
-    fn of<B>(response: &'a HttpResponse<B>, stripped: usize) -> Self {
-        Self { status: response.status(), headers: response.headers(), stripped }
-    }
 }
 
 // === impl CorsFuture ===
@@ -376,7 +286,8 @@ impl Decided {
     fn finish<B>(mut self, mut response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
         self.follow_model(response.request());
         let stripped = self.policy.finish(&self.decision, response.headers_mut());
-        let facts = AnswerFacts::of(response.response(), stripped);
+        let (status, headers) = (response.status(), response.headers());
+        let facts = AnswerFacts { status, headers, stripped };
         self.observer.answered(&self.policy, &self.decision, &facts);
         response.map_into_left_body()
     }

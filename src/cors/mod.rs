@@ -24,7 +24,8 @@
 //! Files: `origin` and `pattern` are the grammar, `origins` the compiled list, `methods` `headers`
 //! `exposed` `hosts` the other lists, `spec` puts them together and `policy` bakes them, `listener`
 //! chooses among policies by model and route (`path` reads targets as the router does), `decide`
-//! decides, `answer` says it, `middleware` does it (with `own_values` for speed). `settings` compiles properties; `explain` and
+//! decides, `answer` says it, `middleware` does it under the `policy_handle` in force (with
+//! `own_values` for speed) and tells the `observer`. `settings` compiles properties; `explain` and
 //! `check` tell people about it; `browser` is the other side of the wire.
 
 mod actix;
@@ -44,12 +45,14 @@ mod hosts;
 mod listener;
 mod methods;
 mod middleware;
+mod observer;
 mod origin;
 mod origins;
 mod own_values;
 mod path;
 mod pattern;
 mod policy;
+mod policy_handle;
 pub mod settings;
 mod spec;
 mod syntax;
@@ -71,16 +74,15 @@ pub use headers::{AllowedHeaders, HeadersFault};
 pub use hosts::HostList;
 pub use listener::{Listener, ListenerPolicies, ListenerPolicy, PolicyName, RoutePattern};
 pub use methods::AllowedMethods;
-pub use middleware::{
-    AnswerFacts, Cors, CorsObserver, CorsOutcome, CorsService, PolicyHandle, ServedModel,
-    Unobserved,
-};
+pub use middleware::{Cors, CorsService, ServedModel};
+pub use observer::{AnswerFacts, CorsObserver, CorsOutcome, Unobserved};
 pub use origin::{MAX_ORIGIN_BYTES, OriginFault, SerializedOrigin};
 pub use origins::{AllowedOrigins, EntryIndex, OriginSet};
 pub use own_values::OwnValues;
 pub use path::{api_of_path, decode_path, is_reserved, model_of_path, model_of_target, segments};
 pub use pattern::{HostPattern, OriginPattern, PortPattern};
 pub use policy::CorsPolicy;
+pub use policy_handle::PolicyHandle;
 pub use settings::{
     BindScope, Compiled, ListenerFacts, Setting, SettingOrigin, compile, is_cors_key,
 };

@@ -2,32 +2,27 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from exchange import Closed, Connection
 
-VENV = Path(os.environ.get("TORCHSERVE_VENV", "~/.cache/torchfront/torchserve-0.12")).expanduser()
-SETUP = f"""\
-TorchServe is not set up. 5 GB, some minutes:
-  apt-get install openjdk-17-jre-headless
-  python3 -m venv {VENV}
-  {VENV}/bin/pip install torch==2.13.0 torchvision torchserve==0.12.0 \\
-      torch-model-archiver captum pyyaml requests pynvml ninja packaging setuptools
-(TORCHSERVE_VENV names another virtual environment.)"""
+sys.path.append(str(Path(__file__).resolve().parents[2] / ".make/compare"))
+import peers  # noqa: E402
+
 PATIENCE = 180
 
 
 def torchserve():
     """The command of TorchServe, and what its environment needs."""
-    if not (VENV / "bin/torchserve").exists() or not shutil.which("java"):
-        raise SystemExit(SETUP)
-    environment = {"PATH": f"{VENV}/bin:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    return [VENV / "bin/torchserve", "--start"], environment
+    if not peers.has_torchserve():
+        raise SystemExit(peers.TORCHSERVE_SETUP)
+    environment = peers.torchserve_environment(tuned=True)
+    return [peers.TORCHSERVE / "bin/torchserve", "--start"], environment
 
 
 def torchfront(binary):

@@ -1,0 +1,63 @@
+//! Who is told of decisions, and in what words: counters, logs, traces.
+//!
+//! Called by `middleware.rs`, on the reactor: an observer must not wait.
+
+use super::{
+    decision::{Decision, Kind, Reason, Verdict},
+    facts::RequestFacts,
+    policy::CorsPolicy,
+    wire::{HeaderMap, StatusCode},
+};
+
+/// Is told of every decision; counts, logs, traces.
+pub trait CorsObserver: Send + Sync + 'static {
+    /// A decision was taken. `facts` are the request's, for what a counter needs besides.
+    fn decided(&self, policy: &CorsPolicy, decision: &Decision, facts: &RequestFacts<'_>) {
+        let _ = (policy, decision, facts);
+    }
+
+    /// The answer is complete: its status, its headers and how many `Access-Control-*` lines of
+    /// inner layers were removed from it (B23). Not called for errors, whose response does not
+    /// exist yet.
+    fn answered(&self, policy: &CorsPolicy, decision: &Decision, response: &AnswerFacts<'_>) {
+        let _ = (policy, decision, response);
+    }
+}
+
+/// The observer that does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+/// What an observer learns of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerFacts<'a> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers as sent.
+    pub headers: &'a HeaderMap,
+    /// `Access-Control-*` lines of inner layers that were removed.
+    pub stripped: usize,
+}
+
+/// The decision on a request, in its extensions for the access log. Requests that are not CORS and
+/// are served have none.
+#[derive(Clone, Copy, Debug)]
+pub struct CorsOutcome {
+    /// What the request was to CORS.
+    pub kind: Kind,
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl CorsObserver for Unobserved {}
+
+// === impl CorsOutcome ===
+
+impl CorsOutcome {
+    pub(super) fn of(decision: &Decision) -> Self {
+        let &Decision { kind, verdict, reason, .. } = decision;
+        Self { kind, verdict, reason }
+    }
+}
