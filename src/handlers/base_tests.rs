@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::{Argument, Elements, Signature};
-use crate::handlers::{Envelope, Wanted, built_in};
+use crate::handlers::{Envelope, NoFiles, Wanted, built_in};
 
 fn handler(arguments: &[(&str, &str)], model_config: &Json) -> Arc<dyn Handler> {
     try_handler(arguments, model_config).unwrap()
@@ -31,6 +31,7 @@ fn try_handler(
         signature,
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     built_in("base_handler", settings)
 }
@@ -402,6 +403,7 @@ fn unknown_handlers_are_named() {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     let error = built_in("my_handler", settings).err().unwrap().to_string();
     assert!(error.starts_with("there is no built-in handler `my_handler`; there are base_handler"));

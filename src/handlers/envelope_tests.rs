@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::{Argument, DType, Elements, HostTensor, Signature};
-use crate::handlers::{HandlerSettings, Parameter, built_in};
+use crate::handlers::{HandlerSettings, NoFiles, Parameter, built_in};
 
 fn enveloped(envelope: Envelope) -> Enveloped {
     let argument = Argument { name: "x".into(), kind: "Tensor".into(), required: true };
@@ -16,6 +16,7 @@ fn enveloped(envelope: Envelope) -> Enveloped {
         signature: Signature { arguments: vec![argument] },
         limit_max_image_pixels: true,
         envelope,
+        files: &NoFiles,
     };
     Enveloped::new(built_in("base_handler", settings).unwrap(), envelope)
 }

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::{DType, Signature};
-use crate::handlers::{Parameter, built_in};
+use crate::handlers::{NoFiles, Parameter, built_in};
 
 const PHOTO: &[u8] = include_bytes!("goldens/photo.jpg");
 const ALPHA: &[u8] = include_bytes!("goldens/alpha.png");
@@ -25,6 +25,7 @@ fn handler(index_to_name: Option<&str>, settings: Json) -> Arc<dyn Handler> {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     built_in("image_classifier", settings).unwrap()
 }
@@ -96,6 +97,7 @@ fn values_are_normalised_as_torchvision_normalises_them() {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     })
     .unwrap();
     let values: Vec<_> =
@@ -373,6 +375,7 @@ fn a_wrong_index_to_name_is_an_error_at_load() {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     assert!(matches!(built_in("image_classifier", settings), Err(HandlerError::Model(_))));
 }

@@ -12,6 +12,7 @@ mod declared;
 mod element;
 mod envelope;
 mod example;
+mod files;
 mod image;
 mod image_classifier;
 mod image_request;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 
 pub use catalog::Catalog;
 pub use envelope::{Envelope, Instances};
+pub use files::{Files, NoFiles};
 pub use input::{Parameter, Protocol, RequestInput};
 pub use metadata::TensorMetadata;
 pub use model_key::{Effect, ModelKey, handler_keys};
@@ -244,4 +246,6 @@ pub struct HandlerSettings<'a> {
     pub limit_max_image_pixels: bool,
     /// `service_envelope`.
     pub envelope: Envelope,
+    /// The other files at the top of the archive.
+    pub files: &'a dyn Files,
 }
