@@ -14,9 +14,6 @@ mod envelope;
 mod example;
 mod files;
 mod image;
-mod image_classifier;
-mod image_request;
-mod image_settings;
 mod input;
 mod instances;
 mod json;
@@ -34,8 +31,6 @@ mod open_inference_request;
 mod output;
 mod python_value;
 mod raw_tensor;
-mod resample;
-mod resize;
 mod tensor_source;
 
 use std::sync::Arc;
@@ -64,7 +59,7 @@ pub fn built_in(
 ) -> Result<Arc<dyn Handler>, HandlerError> {
     match name {
         "base_handler" => Ok(Arc::new(base::BaseHandler::new(&settings)?)),
-        "image_classifier" => Ok(Arc::new(image_classifier::ImageClassifier::new(&settings)?)),
+        "image_classifier" => Ok(Arc::new(image::ImageClassifier::new(&settings)?)),
         _ => Err(HandlerError::Model(format!(
             "there is no built-in handler `{name}`; there are {}",
             BUILT_IN.join(", ")

@@ -2,7 +2,7 @@
 //! migrate` say of them.
 //!
 //! The handlers' own keys are here, the server's in `registry/model_keys.rs`. What a value may be is
-//! decided where it is read (`declared.rs`, `image_settings.rs`, `occlusion.rs`); tests keep the names
+//! decided where it is read (`declared.rs`, `image/settings.rs`, `occlusion.rs`); tests keep the names
 //! equal.
 
 /// One key.

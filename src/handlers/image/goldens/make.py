@@ -1,4 +1,4 @@
-"""Makes the pictures and pixels that image_classifier_tests.rs compares with.
+"""Makes the pictures and pixels that classifier_tests.rs compares with.
 
 Run with Pillow and numpy installed: `python3 make.py`. Made with Pillow 13.0.0; 12.3.0 gives the
 same bytes. (Of tall pictures Pillow 13 resizes the rows first, which moves some pixels by one;

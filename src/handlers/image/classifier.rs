@@ -1,32 +1,32 @@
 //! `image_classifier`: a picture in, the most probable classes out, with TorchServe's numbers.
 //!
-//! Made by `handlers::built_in`. What a request may be is in `image_request.rs`. Pictures go through Resize, CenterCrop, ToTensor and Normalize (`image_settings.rs`); the model's
+//! Made by `handlers::built_in`. What a request may be is in `request.rs`. Pictures go through Resize, CenterCrop, ToTensor and Normalize (`settings.rs`); the model's
 //! result through softmax and top-k to a JSON object of labels and probabilities, best first. In the
 //! Open Inference Protocol each string of a BYTES input is a picture (its bytes, or base64 text in
 //! JSON), and each string of the BYTES output is such an object.
 
 use std::borrow::Cow;
 
-use super::answer::answers;
-use super::base::collate;
-use super::example::Noise;
-use super::image::{ImageError, decode};
-use super::image_request::{FORMS, MAX_ELEMENTS, Pictures, Reader};
-use super::image_settings::{ImageSettings, Resize};
-use super::json_text::{Brackets, JsonText, Layout};
-use super::labels::Labels;
-use super::occlusion::{ExplanationSettings, attributions};
-use super::open_inference_answer::{self, Output, OutputData, Served};
+use super::decode::{ImageError, decode};
+use super::request::{FORMS, MAX_ELEMENTS, Pictures, Reader};
 use super::resize::resize;
-use super::{
+use super::settings::{ImageSettings, Resize};
+use crate::engine::{Elements, HostTensor, Value, element_count};
+use crate::handlers::answer::answers;
+use crate::handlers::base::collate;
+use crate::handlers::example::Noise;
+use crate::handlers::json_text::{Brackets, JsonText, Layout};
+use crate::handlers::labels::Labels;
+use crate::handlers::occlusion::{ExplanationSettings, attributions};
+use crate::handlers::open_inference_answer::{self, Output, OutputData, Served};
+use crate::handlers::{
     Asked, Envelope, ExplainError, Form, Forward, Handler, HandlerError, HandlerSettings,
     Prediction, RequestInput, Sample, Task, TensorMetadata,
 };
-use crate::engine::{Elements, HostTensor, Value, element_count};
 
 /// Classifies pictures.
 #[derive(Debug)]
-pub(super) struct ImageClassifier {
+pub(in crate::handlers) struct ImageClassifier {
     served: Served,
     settings: ImageSettings,
     explanations: ExplanationSettings,
@@ -45,7 +45,9 @@ pub(super) struct ImageClassifier {
 impl ImageClassifier {
     /// # Errors
     /// [`HandlerError::Model`] when `index_to_name.json` or the settings are wrong.
-    pub(super) fn new(settings: &HandlerSettings<'_>) -> Result<ImageClassifier, HandlerError> {
+    pub(in crate::handlers) fn new(
+        settings: &HandlerSettings<'_>,
+    ) -> Result<ImageClassifier, HandlerError> {
         let images = ImageSettings::read(settings.model_config)?;
         let invert = if images.invert { 255 } else { 0 };
         // ToTensor's division and Normalize's two steps, each rounded to `float32`.
@@ -287,5 +289,5 @@ fn softmax_wide(logits: &[f64]) -> Vec<f64> {
 }
 
 #[cfg(test)]
-#[path = "image_classifier_tests.rs"]
+#[path = "classifier_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! Decodes the images that clients send to 8-bit gray or RGB, as Pillow's `convert` does.
 //!
-//! Called by `image_classifier.rs`. JPEG, PNG, GIF (first frame), WebP, BMP and TIFF. Dimensions are
+//! Called by `classifier.rs`. JPEG, PNG, GIF (first frame), WebP, BMP and TIFF. Dimensions are
 //! checked before a pixel is decoded. Alpha is dropped, not blended; palettes are looked up; CMYK is
 //! taken as inverted where JPEG does so (Adobe); of 16-bit samples the high byte is kept; an EXIF
 //! orientation is ignored, all as in TorchServe. TorchServe itself takes RGB alone: the conversions

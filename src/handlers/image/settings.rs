@@ -1,7 +1,7 @@
 //! How pictures become tensors: the numbers of TorchServe's `image_classifier`, and an operator's
 //! own.
 //!
-//! Read once by `image_classifier.rs` when a model is loaded. The key in `model-config.yaml` is
+//! Read once by `classifier.rs` when a model is loaded. The key in `model-config.yaml` is
 //! optional; what it leaves out has TorchServe's value:
 //!
 //! ```yaml
@@ -18,9 +18,9 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::HandlerError;
-use super::image::Channels;
+use super::decode::Channels;
 use super::resize::Axis;
+use crate::handlers::HandlerError;
 
 /// The largest side that pictures are resized or cropped to.
 const MAX_SIDE: usize = 4096;

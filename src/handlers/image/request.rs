@@ -1,6 +1,6 @@
 //! What a request for pictures may be. PURE.
 //!
-//! Called by `image_classifier.rs`, which makes a tensor of a picture's bytes. A request is those
+//! Called by `classifier.rs`, which makes a tensor of a picture's bytes. A request is those
 //! bytes, their base64 text (as `text/plain`, a JSON string, a `data:` URL, or in a JSON object under
 //! `data` or `body`), a JSON array that is the finished tensor without its batch dimension, which is
 //! passed on as it is, or a request of the Open Inference Protocol with pictures or finished tensors.
@@ -12,13 +12,13 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
-use super::image::looks_like_image;
-use super::json::{JsonError, Kind, Scanner};
-use super::number_array::{ElementType, number_array};
-use super::open_inference::Input;
-use super::open_inference_request::{Members, Request, Wanted, split};
-use super::{Form, HandlerError, Parameter, Protocol};
+use super::decode::looks_like_image;
 use crate::engine::{DType, HostTensor};
+use crate::handlers::json::{JsonError, Kind, Scanner};
+use crate::handlers::number_array::{ElementType, number_array};
+use crate::handlers::open_inference::Input;
+use crate::handlers::open_inference_request::{Members, Request, Wanted, split};
+use crate::handlers::{Form, HandlerError, Parameter, Protocol};
 
 /// What a request was read as: rows of one tensor, with their batch dimension, and their form.
 pub(super) struct Pictures {

@@ -1,6 +1,6 @@
 //! Pillow's bilinear resize, exactly, for the part of the result that is kept.
 //!
-//! Called by `image_classifier.rs`. TorchServe's `Resize` works on a Pillow image, whose filter
+//! Called by `classifier.rs`. TorchServe's `Resize` works on a Pillow image, whose filter
 //! widens with the scale (antialiasing) and whose arithmetic is whole numbers: coefficients of 22
 //! fractional bits, columns first, rounded to bytes between the two passes (`Resample.c` of Pillow up
 //! to 12; from 13 on tall images are done rows first, which moves some of their pixels by one).
