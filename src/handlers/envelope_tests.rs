@@ -41,7 +41,7 @@ fn instances_become_one_sample_and_their_answers_one_answer() {
     assert_eq!(sample.arguments, [Value::Tensor(both.clone())]);
     assert_eq!(sample.asked.rows, 2);
     assert_eq!(sample.bucket.as_deref(), Some(&[(DType::Float32, vec![1])][..]));
-    let plain = Asked { rows: 1, form: Form::Plain, task: Task::Predict };
+    let plain = Asked::new(1, Form::Plain);
     let three = HostTensor::new(vec![3, 1], Elements::Float32(vec![7.0, 1.5, 2.5])).unwrap();
     let answers = handler.postprocess(Value::Tensor(three), &[plain, sample.asked]).unwrap();
     assert_eq!(answers[0].body, "[\n  7.0\n]");

@@ -20,6 +20,7 @@ mod json;
 mod json_layout;
 mod json_number;
 mod json_text;
+mod kept;
 mod labels;
 mod metadata;
 mod model_key;
@@ -39,6 +40,7 @@ pub use catalog::Catalog;
 pub use envelope::{Envelope, Instances};
 pub use files::{Files, NoFiles};
 pub use input::{Parameter, Protocol, RequestInput};
+pub use kept::Kept;
 pub use metadata::TensorMetadata;
 pub use model_key::{Effect, ModelKey, handler_keys};
 pub use open_inference_request::{Requested, Wanted};
@@ -169,6 +171,11 @@ pub struct Asked {
     pub form: Form,
     /// What is to be answered.
     pub task: Task,
+    /// What the handler keeps of the request until it answers it.
+    pub kept: Kept,
+    /// The rows are run one after the other, each alone: the parts of a signal, for a model that
+    /// remembers what it has heard.
+    pub in_steps: bool,
 }
 
 /// What a request asks of the model.

@@ -275,7 +275,7 @@ fn answer(
     count: usize,
 ) -> Result<Vec<String>, String> {
     let output = Value::Tensor(HostTensor::new(shape.to_vec(), elements).unwrap());
-    let asked = vec![Asked { rows: 1, form: Form::Plain, task: Task::Predict }; count];
+    let asked = vec![Asked::new(1, Form::Plain); count];
     let answers = handler.postprocess(output, &asked).map_err(|error| error.to_string())?;
     Ok(answers.iter().map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).collect())
 }
@@ -360,7 +360,7 @@ fn other_results_are_a_model_error_that_says_what_is_served() {
         let error = answer(&handler, shape, elements, count).unwrap_err();
         assert!(error.contains("returns floats of shape [") && error.contains("got "), "{error}");
     }
-    let asked = [Asked { rows: 1, form: Form::Plain, task: Task::Predict }];
+    let asked = [Asked::new(1, Form::Plain)];
     let tuple = handler.postprocess(Value::Tuple(vec![]), &asked);
     assert!(matches!(tuple, Err(HandlerError::Model(reason)) if reason.contains("one tensor")));
 }
