@@ -179,6 +179,9 @@ fn app_state(access_log: bool) -> AppState {
         state: State {
             registry: Arc::new(Registry::new(loader, Default::default())),
             metrics,
+            policies: torchfront::cors::ListenerPolicies::default(),
+            tracer: None,
+            server_timing: true,
             max_request_size: 6_553_500,
             max_response_size: 6_553_500,
             authorization: None,

@@ -39,6 +39,12 @@ impl ServeError {
         ServeError::new(405, "MethodNotAllowedException", message)
     }
 
+    /// 403: a page of another origin asks for what is the console's own.
+    pub fn foreign_page() -> ServeError {
+        let message = "Only the console's own page may ask for this.";
+        ServeError::new(403, "ForbiddenException", message)
+    }
+
     /// 400 with a reason.
     pub fn bad_request(message: impl Into<String>) -> ServeError {
         ServeError::new(400, "BadRequestException", message)

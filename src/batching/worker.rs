@@ -18,6 +18,7 @@ use super::queue::{JobQueue, Next};
 use crate::engine::{Device, Engine, EngineError, Module, give_way_to_reactors};
 use crate::handlers::{ExplainError, Handler, HandlerError, Prediction, Sample, Task};
 use crate::metrics::ModelMetrics;
+use crate::trace::{self, BatchTrace, RequestTrace, Step};
 
 /// A running worker. Dropping it does not stop the thread: the registry does, with its queue.
 pub struct Worker {
@@ -61,6 +62,10 @@ struct Spent {
     forward: Cell<Duration>,
     /// In the handler and the engine.
     handler: Cell<Duration>,
+    /// In the handler, behind the engine.
+    postprocess: Cell<Duration>,
+    /// Its trace, if one of its requests is recorded.
+    trace: Option<BatchTrace>,
 }
 
 /// A batch in hand.
@@ -147,12 +152,16 @@ impl Work {
         for job in &jobs {
             self.metrics.queued(started.saturating_duration_since(job.enqueued_at));
         }
+        let trace = trace_of(&jobs, started);
         if let [job] = jobs.as_slice()
             && let Task::Explain { .. } = job.sample.asked.task
         {
-            return jobs.into_iter().for_each(|job| self.serve_explanation(job, started));
+            return jobs
+                .into_iter()
+                .for_each(|job| self.serve_explanation(job, started, trace.as_ref()));
         }
-        let batch = Batch { work: self, started, spent: Spent::default(), rows: Cell::new(0) };
+        let spent = Spent { trace, ..Spent::default() };
+        let batch = Batch { work: self, started, spent, rows: Cell::new(0) };
         bisect::serve(&batch, jobs);
         let took = started.elapsed();
         self.metrics.served(batch.rows.get(), took);
@@ -169,15 +178,24 @@ impl Work {
 
     /// A batch of one on the calling thread; none when it failed.
     pub(super) fn answer_here(&self, sample: Sample) -> Option<Answer> {
-        let (started, spent, rows) = (Instant::now(), Spent::default(), sample.asked.rows);
+        let (started, rows) = (Instant::now(), sample.asked.rows);
+        let trace = trace::current();
+        let trace = BatchTrace::begin(1, trace.iter().map(|trace| (trace, None)), started);
+        let spent = Spent { trace, ..Spent::default() };
         let prediction = self.predict(vec![sample], &spent).ok()?.pop()?;
         self.metrics.batch(1);
         self.metrics.queued(Duration::ZERO);
         let took = started.elapsed();
         self.metrics.served(rows, took);
         self.metrics.worker_time(took, spent.handler.get());
-        let (queued, forward) = (Duration::ZERO, spent.forward.get());
-        Some(Answer { prediction, batch_size: 1, queued, forward })
+        Some(Answer {
+            prediction,
+            batch_size: 1,
+            preprocess: Duration::ZERO,
+            queued: Duration::ZERO,
+            forward: spent.forward.get(),
+            postprocess: spent.postprocess.get(),
+        })
     }
 
     /// What the model says to the handler's other reading of a sample that it refused, if there is
@@ -193,15 +211,24 @@ impl Work {
     }
 
     /// Many forwards for one sample, which was alone in its batch.
-    fn serve_explanation(&self, job: Job, started: Instant) {
+    fn serve_explanation(&self, job: Job, started: Instant, trace: Option<&BatchTrace>) {
         let forward = Cell::default();
         let result = self.explain(&job, &forward);
         if let Err(error) = &result {
             job.span.in_scope(|| tracing::warn!(%error, "explanation failed"));
         }
+        if let Some(trace) = trace {
+            trace.step(Step::Explain, started, Instant::now());
+        }
         let queued = started.saturating_duration_since(job.enqueued_at);
-        let forward = forward.get();
-        job.answer(result.map(|prediction| Answer { prediction, batch_size: 1, queued, forward }));
+        job.answer(result.map(|prediction| Answer {
+            prediction,
+            batch_size: 1,
+            preprocess: Duration::ZERO,
+            queued,
+            forward: forward.get(),
+            postprocess: Duration::ZERO,
+        }));
     }
 
     /// As long as somebody waits. The time that the model took is added to `took`.
@@ -238,11 +265,16 @@ impl Work {
             let output = self.module.forward(arguments);
             let took = start.elapsed();
             spent.forward.set(spent.forward.get() + took);
+            spent.step(Step::Forward, start, took);
             let output = output?;
             self.metrics.forward(took);
-            let postprocess = Instant::now();
-            let predictions = self.handler.postprocess(output, &asked)?;
-            self.metrics.postprocess(postprocess.elapsed());
+            let start = Instant::now();
+            let predictions = self.handler.postprocess(output, &asked);
+            let took = start.elapsed();
+            spent.postprocess.set(spent.postprocess.get() + took);
+            spent.step(Step::Encode, start, took);
+            let predictions = predictions?;
+            self.metrics.postprocess(took);
             Ok(predictions)
         });
         spent.handler.set(spent.handler.get() + began.elapsed());
@@ -255,6 +287,24 @@ impl Work {
             return Err(PredictError::Failed(text));
         }
         Ok(predictions)
+    }
+}
+
+/// The trace of a batch that begins.
+fn trace_of(jobs: &[Job], started: Instant) -> Option<BatchTrace> {
+    fn recorded(job: &Job) -> Option<(&RequestTrace, Option<Instant>)> {
+        job.trace.as_ref().map(|trace| (trace, Some(job.enqueued_at)))
+    }
+    BatchTrace::begin(jobs.len(), jobs.iter().filter_map(recorded), started)
+}
+
+// === impl Spent ===
+
+impl Spent {
+    fn step(&self, step: Step, started: Instant, took: Duration) {
+        if let Some(trace) = &self.trace {
+            trace.step(step, started, started + took);
+        }
     }
 }
 
@@ -314,8 +364,14 @@ impl Runner for Batch<'_> {
             Err(error) => job.span.in_scope(|| tracing::warn!(%error, "prediction failed")),
         }
         let queued = self.started.saturating_duration_since(job.enqueued_at);
-        let forward = self.spent.forward.get();
-        job.answer(result.map(|prediction| Answer { prediction, batch_size, queued, forward }));
+        job.answer(result.map(|prediction| Answer {
+            prediction,
+            batch_size,
+            preprocess: Duration::ZERO,
+            queued,
+            forward: self.spent.forward.get(),
+            postprocess: self.spent.postprocess.get(),
+        }));
     }
 }
 

@@ -198,6 +198,8 @@ pub const OWN: &[Key] = &[
     key("decode_threads", Ts, Int(0, 1024), "0", Supported),
     key("log_format", Ts, Choice(&["text", "json"]), "text", Supported),
     key("access_log", Ts, Bool, "true", Supported),
+    // Durations only: what a client could measure itself, in parts.
+    key("server_timing", Ts, Bool, "true", Supported),
     // `latest` or a file: the models to start with. TorchServe restores without being asked.
     key("restore_snapshot", Ts, Path, "", Supported),
     // Of `unix:/PATH` addresses: who may connect. Group: a proxy of the same group.

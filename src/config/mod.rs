@@ -16,6 +16,7 @@
 //! | `snapshot.rs` | which snapshot is restored, and what is written into the next ones |
 //! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
 //! | `metrics.rs` | TorchServe's metrics: where they go, and the file that defines them |
+//! | `traces.rs` | OpenTelemetry's variables |
 //! | `downloads.rs` | which URLs may be downloaded, how much of them |
 //! | `examination.rs` | what becomes of each key of a file, without a server |
 //! | `error.rs` | all problems at once |
@@ -39,6 +40,7 @@ mod snapshot;
 mod source;
 mod stance;
 mod tls;
+mod traces;
 mod typed;
 
 use std::num::NonZeroUsize;
@@ -60,6 +62,7 @@ use crate::cors::{Compiled, ListenerPolicies};
 use crate::download::DownloadPolicy;
 use crate::metrics::MetricsSettings;
 use crate::snapshot::{ModelSnapshot, SnapshotFolder};
+use crate::trace::TraceSettings;
 use source::Gathered;
 use typed::Typed;
 
@@ -147,6 +150,10 @@ pub struct Config {
     pub temp_dir: PathBuf,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Whether predictions carry `Server-Timing`.
+    pub server_timing: bool,
+    /// Where traces go (`OTEL_*` variables); none when they do not.
+    pub traces: Option<TraceSettings>,
     /// Whether each request gives a line in the access log.
     pub access_log: bool,
     /// The folder for log files (variable `LOG_LOCATION`); none logs to standard output only.
@@ -255,6 +262,7 @@ impl Config {
         config.effective = Effective::of(&found);
         downloads::read(&mut config.downloads, &mut found);
         metrics::read(&mut config.metrics_settings, &typed, environment, &mut found);
+        config.traces = traces::read(environment, &mut found.notes);
         config.file = found.file;
         config.cors = std::mem::take(&mut found.cors);
         let compiled = cors::compile(&config);
@@ -347,6 +355,8 @@ impl Config {
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
             },
+            server_timing: typed.bool("server_timing"),
+            traces: None,
             access_log: typed.bool("access_log"),
             log_location: None,
             cors: Vec::new(),

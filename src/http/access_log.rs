@@ -26,6 +26,8 @@ pub(super) struct AccessLine<'a> {
     pub(super) status: StatusCode,
     /// None where CORS has nothing to say.
     pub(super) cors: Option<CorsOutcome>,
+    /// None where requests are not traced.
+    pub(super) trace_id: Option<&'a str>,
     pub(super) started: Instant,
 }
 
@@ -53,6 +55,7 @@ impl AccessLine<'_> {
             status = self.status.as_u16(),
             ms = self.started.elapsed().as_secs_f64() * 1e3,
             request_id = self.request_id.as_str(),
+            trace_id = self.trace_id,
             peer = %Peer(request.peer_addr),
             origin = origin.map(tracing::field::display),
             cors = self.cors.map(CorsWords).map(tracing::field::display),

@@ -22,6 +22,7 @@ use pin_project_lite::pin_project;
 
 use super::access_log::AccessLine;
 use super::request_id::{RequestId, X_REQUEST_ID};
+use super::traced::TraceId;
 use crate::cors::CorsOutcome;
 use crate::metrics::{Metrics, ResponseCounters};
 
@@ -74,7 +75,7 @@ impl AccessLog {
             let started = Instant::now();
             let request_id = RequestId::choose(&request.headers);
             response.headers_mut().insert(X_REQUEST_ID, request_id.value());
-            self.write(request, &request_id, status, Some(outcome), started);
+            self.write(request, &request_id, status, (Some(outcome), None), started);
         }
     }
 
@@ -83,10 +84,11 @@ impl AccessLog {
         request: &RequestHead,
         request_id: &RequestId,
         status: StatusCode,
-        cors: Option<CorsOutcome>,
+        (cors, trace_id): (Option<CorsOutcome>, Option<&str>),
         started: Instant,
     ) {
-        AccessLine { listener: self.listener, request, request_id, status, cors, started }.write();
+        let listener = self.listener;
+        AccessLine { listener, request, request_id, status, cors, trace_id, started }.write();
     }
 }
 
@@ -159,8 +161,11 @@ where
         this.log.responses.count(status.as_u16());
         if this.log.enabled {
             let request = response.request();
-            let cors = request.extensions().get::<CorsOutcome>().copied();
-            this.log.write(request.head(), this.request_id, status, cors, *this.started);
+            let extensions = request.extensions();
+            let cors = extensions.get::<CorsOutcome>().copied();
+            let trace_id = extensions.get::<TraceId>().map(|TraceId(id)| id.as_str());
+            let known = (cors, trace_id);
+            this.log.write(request.head(), this.request_id, status, known, *this.started);
         }
         Poll::Ready(Ok(response))
     }

@@ -9,12 +9,15 @@
 //!         route.rs  path -> route                                PURE
 //!         body.rs   body -> RequestInput
 //!         inference.rs  open_inference.rs  management/  token.rs  metrics.rs  openapi_json.rs
+//!         page.rs       the embedded pages, and console/ for what one of them asks for
+//!         traced.rs    server_timing.rs                         what it took, to whom it may concern
 //!         response.rs   Prediction, ServeError or Refusal -> answer
 //! ```
 
 mod access;
 mod access_log;
 mod body;
+mod console;
 mod gate;
 mod inference;
 mod management;
@@ -22,11 +25,14 @@ mod metrics;
 mod middleware;
 mod open_inference;
 mod openapi_json;
+mod page;
 mod request_id;
 mod response;
 mod route;
+mod server_timing;
 mod state;
 mod token;
+mod traced;
 
 use std::panic::AssertUnwindSafe;
 
@@ -57,7 +63,8 @@ pub async fn inference(
     state: web::Data<State>,
 ) -> HttpResponse {
     let mut payload = payload.into_inner();
-    let response = finish(inference::answer(&request, &mut payload, &state)).await;
+    let answer = finish(inference::answer(&request, &mut payload, &state));
+    let response = traced::traced(&request, &state, answer).await;
     body::drain(&mut payload).await;
     response
 }

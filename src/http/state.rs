@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::TokenAuthorization;
+use crate::cors::ListenerPolicies;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::trace::Tracer;
 
 /// The state of one server.
 #[derive(Clone)]
@@ -14,6 +16,12 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// The metrics.
     pub metrics: Metrics,
+    /// The CORS policies, to explain them.
+    pub policies: ListenerPolicies,
+    /// Records requests; none when OpenTelemetry is off.
+    pub tracer: Option<Tracer>,
+    /// `server_timing`: predictions tell where their time went.
+    pub server_timing: bool,
     /// `max_request_size`, in bytes.
     pub max_request_size: usize,
     /// `max_response_size`, in bytes of a prediction.

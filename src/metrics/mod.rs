@@ -11,8 +11,10 @@
 //!   torchserve.rs        to a series, to a line of log_file.rs, or nowhere
 //!   torchserve_model.rs  those of one model version
 //!   model.rs             all that is counted of one model version
+//!   view.rs              what was counted of a version, for the console
 //!   responses.rs         all that is counted of one listener
 //!   downloads.rs         models that are downloaded
+//!   traces.rs            OpenTelemetry spans, while there are some
 //!   system.rs gpu.rs     processor, memory, disk, GPUs
 //!   text.rs              Prometheus' text
 //! ```
@@ -29,6 +31,8 @@ mod system;
 mod text;
 mod torchserve;
 mod torchserve_model;
+mod traces;
+mod view;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +53,8 @@ pub use system::SystemMetrics;
 pub use text::TEXT_FORMAT;
 use torchserve::{Series, TorchServe};
 use torchserve_model::RegisteredVersions;
+pub use traces::TraceMetrics;
+pub use view::{Durations, Latencies, Outcomes};
 
 /// All metric families of one server. Cheap to clone.
 #[derive(Clone)]

@@ -18,7 +18,8 @@ use crate::batching::{
     PushError, unpanicked,
 };
 use crate::handlers::{Handler, HandlerError, RequestInput, Sample, TensorMetadata};
-use crate::metrics::{ModelMetrics, RawForward, Served};
+use crate::metrics::{Latencies, ModelMetrics, Outcomes, RawForward, Served};
+use crate::trace::{self, Step};
 
 /// A model version that is registered.
 pub struct Model {
@@ -140,6 +141,10 @@ impl Model {
             Preprocessing::Here(input) => unpanicked(|| self.handler.preprocess(input)),
             Preprocessing::InPool(decoding) => decoding.wait().await,
         };
+        let preprocess = began.elapsed();
+        if let Some(trace) = trace::current() {
+            trace.step(Step::Decode, began, began + preprocess);
+        }
         let sample = preprocessed.map_err(|Panicked(text)| {
             tracing::error!(model = self.name, panic = text, "preprocessing panicked");
             ModelError::Preprocess
@@ -148,13 +153,13 @@ impl Model {
             HandlerError::BadInput(text) => ModelError::BadInput(text),
             HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
         })?;
-        self.metrics.preprocess(began.elapsed());
+        self.metrics.preprocess(preprocess);
         if let Some(answer) = flight.run(&sample) {
-            return Ok(answer);
+            return Ok(Answer { preprocess, ..answer });
         }
         // Refused only when the model was dropped with requests in hand.
         let reply = admission.push(sample, deadline).map_err(|_| PredictError::WorkerDied)?;
-        Ok(reply.wait().await?)
+        Ok(Answer { preprocess, ..reply.wait().await? })
     }
 
     /// Refuses a request that no worker would serve, before its body is read or judged.
@@ -247,6 +252,16 @@ impl Model {
     /// What the workers have done since the model was loaded.
     pub fn work_done(&self) -> Served {
         self.metrics.work_done()
+    }
+
+    /// How long its requests took, step by step.
+    pub fn latencies(&self) -> Latencies {
+        self.metrics.latencies()
+    }
+
+    /// How its requests have ended.
+    pub fn outcomes(&self) -> Outcomes {
+        self.metrics.outcomes()
     }
 
     /// `cpu` or `gpu`.

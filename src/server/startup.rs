@@ -25,6 +25,7 @@ use crate::handlers::Envelope;
 use crate::http::State;
 use crate::metrics::{Metrics, MetricsError};
 use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
+use crate::trace::Tracer;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,11 @@ pub enum StartError {
     /// The system grants no threads for preprocessing.
     #[error("the system grants no decode threads: {0}; lower decode_threads")]
     Threads(std::io::Error),
+    /// Traces are wanted and cannot be exported.
+    #[error(
+        "OTEL_*: traces cannot be exported: {0}; set OTEL_TRACES_EXPORTER=none to start without"
+    )]
+    Traces(std::io::Error),
     /// The metrics' files cannot be written.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -135,11 +141,15 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         true => None,
         false => Some(TokenAuthorization::new(config.token_expiration, SystemTime::now())?),
     };
+    let tracer = start_tracer(&config, &metrics)?;
     let system_metrics = config.system_metrics.map(|every| (every, metrics.system(gpus)));
     let app = AppState {
         state: State {
             registry: Arc::clone(&registry),
             metrics: metrics.clone(),
+            policies: config.policies.clone(),
+            tracer: tracer.clone(),
+            server_timing: config.server_timing,
             max_request_size: config.max_request_size,
             max_response_size: config.max_response_size,
             authorization: authorization.clone(),
@@ -165,11 +175,20 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         unpack_dir,
         tls,
         metrics,
+        tracer,
         system_metrics,
         phase: watch::Sender::new(Phase::Loading),
         stop: Arc::new(watch::Sender::new(false)),
         reload: Arc::new(watch::Sender::new(0)),
     })
+}
+
+/// Traces, where the environment asks for them.
+fn start_tracer(config: &Config, metrics: &Metrics) -> Result<Option<Tracer>, StartError> {
+    let Some(settings) = &config.traces else { return Ok(None) };
+    let tracer = Tracer::start(settings, metrics.traces()?).map_err(StartError::Traces)?;
+    tracing::info!("OpenTelemetry: traces go to {}", settings.endpoint);
+    Ok(Some(tracer))
 }
 
 #[cfg(feature = "torch")]

@@ -10,7 +10,7 @@ use crate::support::checkout;
 const ROOMS: &[(&str, &[&str])] = &[
     ("archive", &[]),
     ("auth", &[]),
-    ("batching", &["engine", "handlers", "metrics"]),
+    ("batching", &["engine", "handlers", "metrics", "trace"]),
     ("bench", &[]),
     ("cli", &[]),
     (
@@ -29,26 +29,34 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("config", &["cli", "cors", "download", "metrics", "snapshot"]),
+    ("config", &["cli", "cors", "download", "metrics", "snapshot", "trace"]),
     ("cors", &[]),
     ("download", &["metrics"]),
     ("engine", &[]),
     ("error", &["archive", "batching", "download", "engine", "handlers", "registry"]),
     ("handlers", &["engine"]),
-    ("http", &["auth", "batching", "cors", "error", "handlers", "metrics", "openapi", "registry"]),
+    (
+        "http",
+        &[
+            "auth", "batching", "cors", "error", "handlers", "metrics", "openapi", "pages",
+            "registry", "trace",
+        ],
+    ),
     ("metrics", &["telemetry"]),
     ("openapi", &[]),
+    ("pages", &[]),
     ("pid_file", &[]),
-    ("registry", &["archive", "batching", "download", "engine", "handlers", "metrics"]),
+    ("registry", &["archive", "batching", "download", "engine", "handlers", "metrics", "trace"]),
     (
         "server",
         &[
             "archive", "auth", "batching", "config", "cors", "download", "engine", "handlers",
-            "http", "metrics", "registry", "snapshot",
+            "http", "metrics", "registry", "snapshot", "trace",
         ],
     ),
     ("snapshot", &[]),
     ("telemetry", &[]),
+    ("trace", &["metrics"]),
 ];
 
 /// Crates that only some files may name: the crate, and where.
@@ -68,7 +76,9 @@ const CRATES: &[(&str, &[&str])] = &[
             "tests/",
         ],
     ),
-    ("hyper", &["bench/", "download/"]),
+    ("hyper", &["bench/", "download/", "trace/"]),
+    ("opentelemetry", &["trace/"]),
+    ("opentelemetry_sdk", &["trace/"]),
     ("std::env::var", &["config/source.rs"]),
 ];
 

@@ -162,6 +162,9 @@ fn app(
     let state = State {
         registry,
         metrics,
+        policies: config.policies.clone(),
+        tracer: None,
+        server_timing: true,
         max_request_size: 1 << 20,
         max_response_size: 1 << 20,
         authorization,

@@ -79,6 +79,9 @@ impl Served {
             ServedApi::InferenceAndManagement => (true, true),
         };
         paths.extend(parts::descriptions(self.tokens));
+        if self.api != ServedApi::Metrics {
+            paths.extend([parts::page("/docs", "docs", "This document as a page", self.tokens)]);
+        }
         if inference {
             paths.extend(inference::paths());
             paths.extend(self.models.iter().map(model::path));

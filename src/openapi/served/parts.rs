@@ -113,6 +113,16 @@ pub(super) fn descriptions(tokens: bool) -> Paths {
     ])
 }
 
+/// A page of the program's own; open where tokens are asked for.
+pub(super) fn page(path: &str, id: &str, summary: &str, tokens: bool) -> (String, Value) {
+    let html = answer("The page.", json!({"text/html": {"schema": {"type": "string"}}}));
+    let mut operation = operation(id, summary, &[(200, html)], &[]);
+    if tokens {
+        operation["security"] = json!([]);
+    }
+    item(path, [("get", operation)])
+}
+
 /// What the operations refer to.
 pub(super) fn components() -> Value {
     let mut responses = Map::new();

@@ -4,6 +4,7 @@ from .form import ANY, CACHING, HEALTHY, LABELS, NO_KEY, NO_ROUTE, answers, case
 
 rule("D01", "*", "header:date", None, "<date>")
 rule("D01", "*", "header:x-content-type-options", None, "nosniff")
+rule("D01", "*", "header:server-timing", None, r"queue;dur=.*")
 rule(
     "D01",
     "*",

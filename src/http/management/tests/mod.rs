@@ -37,6 +37,9 @@ impl Api {
         let state = State {
             registry: Arc::clone(&bench.registry),
             metrics: bench.metrics.clone(),
+            policies: crate::cors::ListenerPolicies::default(),
+            tracer: None,
+            server_timing: true,
             max_request_size: 1 << 20,
             max_response_size: 1 << 20,
             authorization: None,
