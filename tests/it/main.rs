@@ -10,6 +10,8 @@ mod bench;
 mod cors;
 mod cors_commands;
 mod cors_engine;
+mod cors_files;
+mod cors_probe;
 mod cors_seed;
 #[cfg(feature = "torch")]
 mod cuda;
