@@ -49,7 +49,7 @@ pub enum Endpoint {
 }
 
 /// Checks of a kind that are shown.
-const MAX_SHOWN: usize = 8;
+const MAX_SHOWN: usize = 4;
 
 // === impl Report ===
 
