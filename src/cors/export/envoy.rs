@@ -89,11 +89,12 @@ fn routes(policy: &CorsPolicy, cluster: &str) -> Value {
     let any = policy.origins().is_any();
     let origin = if any { "*" } else { "%REQ(origin)%" };
     let from_allowed = || match any {
-        true => present("origin"),
+        true => vec![present("origin")],
         false => {
             let entries: Vec<String> =
                 policy.origins().entries().iter().map(expression::origin).collect();
-            matches("origin", &entries.join("|"))
+            let bounded = matches("origin", expression::BOUNDED_ORIGIN);
+            vec![matches("origin", &entries.join("|")), bounded]
         }
     };
     let preflight = || vec![exact(":method", "OPTIONS"), present("access-control-request-method")];
@@ -102,7 +103,7 @@ fn routes(policy: &CorsPolicy, cluster: &str) -> Value {
     // Granted.
     let asked = "access-control-request-headers";
     let mut granted = preflight();
-    granted.push(from_allowed());
+    granted.extend(from_allowed());
     granted.push(matches("access-control-request-method", &expression::methods(&spec.methods)));
     if spec.methods.is_any() {
         granted.push(not(matches("access-control-request-method", expression::FORBIDDEN_METHODS)));
@@ -156,7 +157,7 @@ fn routes(policy: &CorsPolicy, cluster: &str) -> Value {
         shared.push(not(matches(":method", expression::FORBIDDEN_METHODS)));
     }
     if !any {
-        shared.push(from_allowed());
+        shared.extend(from_allowed());
     }
     let mut headers = vec![("access-control-allow-origin", origin.to_owned(), true)];
     if spec.credentials {

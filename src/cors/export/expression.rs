@@ -3,7 +3,7 @@
 //! They match the whole of a value; the caller anchors. No look-around, no back-references.
 
 use crate::cors::{
-    headers::AllowedHeaders,
+    headers::{AllowedHeaders, MAX_REQUEST_HEADERS_NAMES},
     methods::AllowedMethods,
     origin,
     pattern::{HostPattern, OriginPattern, PortPattern},
@@ -74,11 +74,16 @@ pub(super) fn methods(methods: &AllowedMethods) -> String {
     listed.join("|")
 }
 
+/// An origin whose host is no longer than a name can be.
+pub(super) const BOUNDED_ORIGIN: &str =
+    "[a-z][a-z0-9+.-]*://(?:\\[[0-9a-f:.]+\\]|[^:]{1,253})(?::[0-9]{1,5})?";
+
 /// What `*` does not cover.
 pub(super) const FORBIDDEN_METHODS: &str = "CONNECT|TRACE|TRACK|[*]";
 
-/// A whole `Access-Control-Request-Headers`, case aside: listed names and empty elements. Of `*` any
-/// token, see [`uncovered_headers`]. Every round takes a comma, so that nothing is tried twice.
+/// A whole `Access-Control-Request-Headers`, case aside: listed names and empty elements, as many
+/// together as this server takes names. Of `*` any token, see [`uncovered_headers`]. Every round takes
+/// a comma, so that nothing is tried twice.
 pub(super) fn request_headers(headers: &AllowedHeaders) -> String {
     let name = match headers.is_any() {
         true => TOKEN.to_owned(),
@@ -88,7 +93,7 @@ pub(super) fn request_headers(headers: &AllowedHeaders) -> String {
         }
     };
     let element = format!("{OWS}(?:{name}{OWS})?");
-    format!("{element}(?:,{element})*")
+    format!("{element}(?:,{element}){{0,{}}}", MAX_REQUEST_HEADERS_NAMES - 1)
 }
 
 /// A list with a name that `*` does not cover; `None` where there is none of those.
