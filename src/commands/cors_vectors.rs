@@ -107,12 +107,11 @@ impl Policies {
             let given = given.ok_or("the case has no policy, and --ts-config gives none")?;
             return Ok((given, &self.placeholders));
         };
-        if !self.known.contains_key(policy) {
-            let compiled = compile(policy, self.folder.path(), &self.placeholders);
-            self.known.insert(policy.clone(), compiled);
-        }
-        let compiled = self.known[policy].as_ref().map_err(Clone::clone)?;
-        Ok((compiled, &self.placeholders))
+        let (folder, placeholders) = (self.folder.path(), &self.placeholders);
+        let known = self.known.entry(policy.clone());
+        let compiled = known.or_insert_with(|| compile(policy, folder, placeholders));
+        let compiled = compiled.as_ref().map_err(|reason| reason.clone())?;
+        Ok((compiled, placeholders))
     }
 }
 
