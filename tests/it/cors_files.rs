@@ -169,7 +169,7 @@ fn export_writes_for_each_target_and_ends_with_1_and_the_reason_where_it_cannot(
         ("nginx", "listen 127.0.0.1:9000;"),
         ("ingress-nginx", "nginx.ingress.kubernetes.io/cors-allow-credentials: \"true\""),
         ("envoy", "\"port_value\": 9000"),
-        ("curl", "-H 'Origin: https://a.example'"),
+        ("curl", "-H 'origin: https://a.example'"),
     ] {
         let output =
             run(&folder, &["cors", "export", "--to", target, "--listen", "127.0.0.1:9000", "good"]);

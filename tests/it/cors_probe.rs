@@ -300,12 +300,13 @@ fn the_mistakes_that_servers_make_are_found() {
 
 #[test]
 fn every_origin_is_a_warning_and_a_failure_where_the_policy_has_a_list() {
-    let server = TestServer::start(&["mlp"], &["cors.allowed.origin=*"]);
+    let exposed = "cors.exposed.headers=X-Request-Id";
+    let server = TestServer::start(&["mlp"], &["cors.allowed.origin=*", exposed]);
     let url = url(server.inference);
     let (passed, open) = report(&[&url, "--origin", PAGE]);
     assert!(passed && flows(&open, "warn").contains(&"foreign".to_owned()), "{open:#}");
     let folder = tempfile::tempdir().unwrap();
-    let policy = file(&folder, &["cors.allowed.origin=*"]);
+    let policy = file(&folder, &["cors.allowed.origin=*", exposed]);
     let (passed, meant) = report(&[&url, "--ts-config", &policy]);
     assert!(passed && flows(&meant, "warn").is_empty(), "{meant:#}");
     let policy = file(&folder, &[&format!("cors.allowed.origin={PAGE}")]);
