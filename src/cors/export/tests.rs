@@ -122,7 +122,7 @@ proptest! {
     #[test]
     fn the_expression_of_the_methods_matches_what_is_allowed(
         list in prop_oneof![Just("GET"), Just("POST, M-SEARCH"), Just("*"), Just("HEAD")],
-        method in "(GET|HEAD|POST|M-SEARCH|MxSEARCH|PUT|TRACE|CONNECT|[*]|get|G T)",
+        method in "(GET|HEAD|POST|M-SEARCH|MxSEARCH|PUT|TRACE|CONNECT|[*]|get)",
     ) {
         let methods = AllowedMethods::parse(list).value;
         let matches = |regex: &str| whole(regex).is_match(&method);
