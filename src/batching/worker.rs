@@ -15,10 +15,11 @@ use super::direct::Direct;
 use super::job::{Answer, Job, PredictError};
 use super::policy::Filling;
 use super::queue::{JobQueue, Next};
+use super::turn::Joined;
 use crate::engine::{Device, Engine, EngineError, Module, give_way_to_reactors};
 use crate::handlers::{ExplainError, Handler, HandlerError, Prediction, Sample, Task};
 use crate::metrics::ModelMetrics;
-use crate::trace::{self, BatchTrace, RequestTrace, Step};
+use crate::trace::{BatchTrace, RequestTrace, Step};
 
 /// A running worker. Dropping it does not stop the thread: the registry does, with its queue.
 pub struct Worker {
@@ -176,26 +177,31 @@ impl Work {
             && self.queue.policy().filling == Filling::WorkConserving
     }
 
-    /// A batch of one on the calling thread; none when it failed.
-    pub(super) fn answer_here(&self, sample: Sample) -> Option<Answer> {
-        let (started, rows) = (Instant::now(), sample.asked.rows);
-        let trace = trace::current();
-        let trace = BatchTrace::begin(1, trace.iter().map(|trace| (trace, None)), started);
+    /// A batch on the calling thread, an answer for each sample; none when it failed. `joined` says
+    /// since when each waits.
+    pub(super) fn answer_here(
+        &self,
+        samples: Vec<Sample>,
+        joined: &[Joined],
+    ) -> Option<Vec<Answer>> {
+        let started = Instant::now();
+        let trace =
+            BatchTrace::begin(samples.len(), joined.iter().filter_map(Joined::recorded), started);
         let spent = Spent { trace, ..Spent::default() };
-        let prediction = self.predict(vec![sample], &spent).ok()?.pop()?;
-        self.metrics.batch(1);
-        self.metrics.queued(Duration::ZERO);
+        let (batch_size, rows) = (samples.len(), samples.iter().map(|it| it.asked.rows).sum());
+        let predictions = self.predict(samples, &spent).ok()?;
+        self.metrics.batch(batch_size);
         let took = started.elapsed();
         self.metrics.served(rows, took);
         self.metrics.worker_time(took, spent.handler.get());
-        Some(Answer {
-            prediction,
-            batch_size: 1,
-            preprocess: Duration::ZERO,
-            queued: Duration::ZERO,
-            forward: spent.forward.get(),
-            postprocess: spent.postprocess.get(),
-        })
+        let (forward, postprocess) = (spent.forward.get(), spent.postprocess.get());
+        let answer = |(prediction, joined): (_, &Joined)| {
+            let queued = started.saturating_duration_since(joined.at);
+            self.metrics.queued(queued);
+            let preprocess = Duration::ZERO;
+            Answer { prediction, batch_size, preprocess, queued, forward, postprocess }
+        };
+        Some(predictions.into_iter().zip(joined).map(answer).collect())
     }
 
     /// What the model says to the handler's other reading of a sample that it refused, if there is
@@ -320,7 +326,9 @@ impl Runner for Batch<'_> {
         let samples = jobs.iter().map(|job| job.sample.clone()).collect();
         let before = self.spent.forward.get();
         let result = self.work.predict(samples, &self.spent);
-        if let ([job], Ok(_)) = (jobs, &result) {
+        if let ([job, others @ ..], Ok(_)) = (jobs, &result)
+            && others.iter().all(|other| other.sample.asked.rows == 1)
+        {
             let took = self.spent.forward.get().saturating_sub(before);
             self.work.direct.timed(self.work, &job.sample, took);
         }

@@ -1,8 +1,6 @@
 //! What has been counted of one model version, for who shows it: the console.
 
-use prometheus::Histogram;
-use prometheus::core::Metric;
-
+use super::histogram::Histogram;
 use super::{ModelMetrics, SECONDS};
 
 /// A histogram of durations.
@@ -83,17 +81,7 @@ impl Durations {
     }
 
     fn of(histogram: &Histogram) -> Durations {
-        let metric = histogram.metric();
-        let told = metric.get_histogram();
-        let mut below = 0;
-        let mut counts = Vec::with_capacity(SECONDS.len() + 1);
-        let cumulative = told.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite());
-        for bucket in cumulative {
-            counts.push(bucket.cumulative_count().saturating_sub(below));
-            below = bucket.cumulative_count();
-        }
-        counts.push(told.get_sample_count().saturating_sub(below));
-        Durations { counts, sum: told.get_sample_sum() }
+        Durations { counts: histogram.counts(), sum: histogram.sum() }
     }
 }
 
