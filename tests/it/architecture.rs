@@ -29,7 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("config", &["cli", "cors", "download", "metrics", "snapshot"]),
+    ("config", &["cli", "cors", "download", "metrics", "snapshot", "telemetry"]),
     ("cors", &[]),
     ("download", &["metrics"]),
     ("engine", &[]),
