@@ -37,8 +37,8 @@ def curl_uploads_a_file():
     # Large enough for `Expect: 100-continue`.
     padded = SEVEN.read_bytes() + bytes(2_000_000)
     large = subprocess.run(["curl", "-sS", "--fail", "-H", header, "-H", "Expect: 100-continue",
-                            "--data-binary", "@-", url], input=padded, check=True,
-                           capture_output=True).stdout
+                            "-H", "Content-Type: image/png", "--data-binary", "@-", url],
+                           input=padded, check=True, capture_output=True).stdout
     assert large == said
 
 
@@ -82,40 +82,43 @@ def requests_manages_models():
 
 def tritonclient_infers():
     client = triton.InferenceServerClient(INFERENCE)
-    assert client.is_server_live(headers=TOKEN) and client.is_server_ready(headers=TOKEN)
-    assert client.is_model_ready("mlp", headers=TOKEN)
-    assert client.is_model_ready("mlp", "1.0", headers=TOKEN)
-    assert not client.is_model_ready("nothing", headers=TOKEN)
-    assert "binary_tensor_data" in client.get_server_metadata(headers=TOKEN)["extensions"]
-    metadata = client.get_model_metadata("mlp", headers=TOKEN)
+    assert client.is_server_live(headers=dict(TOKEN)) and client.is_server_ready(headers=dict(TOKEN))
+    assert client.is_model_ready("mlp", headers=dict(TOKEN))
+    assert client.is_model_ready("mlp", "1.0", headers=dict(TOKEN))
+    assert not client.is_model_ready("nothing", headers=dict(TOKEN))
+    assert "binary_tensor_data" in client.get_server_metadata(headers=dict(TOKEN))["extensions"]
+    metadata = client.get_model_metadata("mlp", headers=dict(TOKEN))
     name = metadata["inputs"][0]["name"]
     rows = numpy.array([ROW, [1.0, 0.0, -0.5, 2.0]], dtype=numpy.float32)
+    tensor = triton.InferInput(name, list(rows.shape), "FP32")
+    tensor.set_data_from_numpy(rows)
+    (output,) = client.infer("mlp", [tensor], headers=dict(TOKEN)).get_response()["outputs"]
+    output = output["name"]
     answers = []
     for binary in (False, True):
         for coding in (None, "gzip", "deflate"):
             tensor = triton.InferInput(name, list(rows.shape), "FP32")
             tensor.set_data_from_numpy(rows, binary_data=binary)
-            wanted = [triton.InferRequestedOutput(metadata["outputs"][0]["name"],
-                                                  binary_data=binary)]
+            wanted = [triton.InferRequestedOutput(output, binary_data=binary)]
             result = client.infer("mlp", [tensor], outputs=wanted, request_id="r-1",
-                                  headers=TOKEN, request_compression_algorithm=coding,
+                                  headers=dict(TOKEN), request_compression_algorithm=coding,
                                   response_compression_algorithm=coding)
             assert result.get_response()["id"] == "r-1"
-            answers.append(result.as_numpy(metadata["outputs"][0]["name"]))
+            answers.append(result.as_numpy(output))
     assert answers[0].shape == (2, 3) and answers[0].dtype == numpy.float32
     assert all(numpy.allclose(answer, answers[0], atol=1e-6) for answer in answers)
-    alone = requests.post(f"http://{INFERENCE}/predictions/mlp", json=ROW, headers=TOKEN).json()
+    alone = requests.post(f"http://{INFERENCE}/predictions/mlp", json=ROW, headers=dict(TOKEN)).json()
     assert numpy.allclose(answers[0][0], alone, atol=1e-6), (answers[0], alone)
-    waiting = [client.async_infer("mlp", [tensor], headers=TOKEN) for _ in range(8)]
-    assert all(each.get_result().as_numpy(metadata["outputs"][0]["name"]) is not None
+    waiting = [client.async_infer("mlp", [tensor], headers=dict(TOKEN)) for _ in range(8)]
+    assert all(numpy.allclose(each.get_result().as_numpy(output), answers[0], atol=1e-6)
                for each in waiting)
     image = triton.InferInput("data", [1], "BYTES")
     image.set_data_from_numpy(numpy.array([SEVEN.read_bytes()], dtype=object))
-    digits = client.infer("digits", [image], headers=TOKEN)
+    digits = client.infer("digits", [image], headers=dict(TOKEN))
     name = digits.get_response()["outputs"][0]["name"]
     assert b"7" in bytes(digits.as_numpy(name).flatten()[0])[:5], digits.get_response()
     try:
-        client.infer("nothing", [tensor], headers=TOKEN)
+        client.infer("nothing", [tensor], headers=dict(TOKEN))
         raise AssertionError("a model that is not there")
     except triton.InferenceServerException as error:
         assert "Model not found: nothing" in str(error), error

@@ -82,10 +82,10 @@ def management():
     yield scale("squeezenet0_0", "min_worker=5", (404,), type="ModelNotFoundException",
                 message="Model not found: squeezenet0_0")
     yield unregister(squeeze, DONE)
-    # The collection names a path below the checkout of TorchServe.
+    # A path of another machine: TorchServe would look at it when a worker starts.
     handler = "&handler=serve/ts/torch_handler/image_classifier.py:handle"
-    yield register(squeeze, squeeze, handler)
-    yield unregister(squeeze, DONE)
+    yield register(squeeze, squeeze, handler, ours=("D22", (400,)))
+    yield unregister(squeeze, DONE, ours=("D22", (404,)))
     late = "&batch_size=3&initial_workers=3&response_timeout=0"
     yield register(squeeze, squeeze, late, (500,), ours=("D24", (200,)))
     yield unregister(squeeze, DONE)

@@ -63,7 +63,9 @@ fn the_http_threads_are_those_of_the_file() {
         let mut named = BTreeMap::<String, usize>::new();
         for task in tasks {
             let name = fs::read_to_string(task.unwrap().path().join("comm")).unwrap();
-            *named.entry(name.split(|c: char| c.is_ascii_digit()).next().unwrap().into()).or_default() += 1;
+            *named
+                .entry(name.split(|c: char| c.is_ascii_digit()).next().unwrap().into())
+                .or_default() += 1;
         }
         signal(&child, "-TERM");
         child.wait().unwrap();

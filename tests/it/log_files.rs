@@ -1,7 +1,9 @@
 //! Log files with TorchServe's names, and log4j2 configurations, of the binary itself.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::process::{command, properties, signal, start};
 use crate::support::request;
@@ -103,6 +105,17 @@ fn a_log_file_that_cannot_be_written_keeps_nobody_from_serving() {
     let lines = properties("load_models=mlp.mar\nlog_files=true\n");
     let mut command = command(folder.path(), &lines);
     // A folder cannot be made below a file; snapshots need one, too.
-    let out = serve(command.env("LOG_LOCATION", file.join("logs")).arg("--ncs"));
-    assert!(out.contains("access_log.log cannot be written; going on without it"), "{out}");
+    command.env("LOG_LOCATION", file.join("logs")).arg("--ncs");
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut out = String::new();
+    while !out.contains("Model server started") {
+        assert!(log.read_line(&mut out).unwrap() > 0, "ended before it served: {out}");
+    }
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for name in ["access_log", "model_log", "ts_log"] {
+        let told = format!("{name}.log cannot be written; going on without it");
+        assert!(out.contains(&told), "{told}\n{out}");
+    }
 }
