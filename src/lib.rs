@@ -8,7 +8,7 @@
 //!
 //! | room | serves | may import |
 //! |---|---|---|
-//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors` `cli` `download` `metrics` `snapshot` `trace` |
+//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors` `cli` `download` `metrics` `snapshot` `telemetry` `trace` |
 //! | [`snapshot`] | which models a server had, on disk | |
 //! | [`cors`] | who may call us from a browser; the decision is pure | |
 //! | [`auth`] | token authorization: keys, key file, the layer that asks for them | |

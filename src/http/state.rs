@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::body::BodyLimits;
+use super::compression::Compression;
 use crate::auth::TokenAuthorization;
 use crate::cors::ListenerPolicies;
 use crate::metrics::Metrics;
@@ -22,8 +24,10 @@ pub struct State {
     pub tracer: Option<Tracer>,
     /// `server_timing`: predictions tell where their time went.
     pub server_timing: bool,
-    /// `max_request_size`, in bytes.
-    pub max_request_size: usize,
+    /// What the body of a request may be at most.
+    pub body_limits: BodyLimits,
+    /// Which answers are compressed.
+    pub compression: Compression,
     /// `max_response_size`, in bytes of a prediction.
     pub max_response_size: usize,
     /// The keys; none when token authorization is off.

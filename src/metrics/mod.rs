@@ -38,7 +38,7 @@ mod torchserve_model;
 mod traces;
 mod view;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry as Families};
@@ -58,6 +58,8 @@ use torchserve::{Series, TorchServe};
 use torchserve_model::RegisteredVersions;
 pub use traces::TraceMetrics;
 pub use view::{Durations, Latencies, Outcomes};
+
+use crate::telemetry::RollingSettings;
 
 /// All metric families of one server. Cheap to clone.
 #[derive(Clone)]
@@ -92,8 +94,17 @@ pub struct MetricsSettings {
     pub mode: MetricsMode,
     /// `metrics_config`.
     pub definitions: Definitions,
-    /// `METRICS_LOCATION`: the folder of the files that `mode` writes.
-    pub folder: PathBuf,
+    /// The files that `mode` writes.
+    pub files: MetricsFiles,
+}
+
+/// The files of `metrics_mode=log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsFiles {
+    /// `ts_metrics.log`.
+    pub server: RollingSettings,
+    /// `model_metrics.log`.
+    pub model: RollingSettings,
 }
 
 /// Why there are no metrics.
@@ -118,6 +129,25 @@ const SECONDS: [f64; 18] = [
 const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 const MODEL: [&str; 2] = ["model_name", "model_version"];
 
+/// TorchServe's folder, in the working directory.
+const FOLDER: &str = "logs";
+
+// === impl MetricsFiles ===
+
+impl MetricsFiles {
+    /// TorchServe's names in a folder: `METRICS_LOCATION`.
+    pub fn in_folder(folder: &Path) -> MetricsFiles {
+        let file = |name: &str| RollingSettings::torchserve(folder.join(name));
+        MetricsFiles { server: file("ts_metrics.log"), model: file("model_metrics.log") }
+    }
+}
+
+impl Default for MetricsFiles {
+    fn default() -> MetricsFiles {
+        MetricsFiles::in_folder(Path::new(FOLDER))
+    }
+}
+
 // === impl Metrics ===
 
 impl Metrics {
@@ -135,8 +165,8 @@ impl Metrics {
     /// # Errors
     /// [`MetricsError`].
     pub fn with(settings: &MetricsSettings, hostname: &str) -> Result<Metrics, MetricsError> {
-        let MetricsSettings { mode, definitions, folder } = settings;
-        let torchserve = TorchServe::new(definitions, *mode, folder, hostname)?;
+        let MetricsSettings { mode, definitions, files } = settings;
+        let torchserve = TorchServe::new(definitions, *mode, files, hostname)?;
         let families = Families::new();
         let count = |name: &str, help: &str, labels: &[&str]| {
             let family = IntCounterVec::new(Opts::new(name, help), labels)?;

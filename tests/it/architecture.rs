@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("config", &["cli", "cors", "download", "metrics", "snapshot", "trace"]),
+    ("config", &["cli", "cors", "download", "metrics", "snapshot", "telemetry", "trace"]),
     ("cors", &[]),
     ("download", &["metrics"]),
     ("engine", &[]),
