@@ -157,6 +157,8 @@ fn every_supported_key_reaches_its_field() {
         temp_dir: "/scratch".into(),
         log_format: LogFormat::Json,
         log_sinks: config.log_sinks.clone(),
+        server_timing: true,
+        traces: None,
         access_log: false,
         log_location: Some("/logs".into()),
         cors: Vec::new(),
