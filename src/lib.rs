@@ -11,6 +11,7 @@
 //! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors` `cli` `download` `metrics` `snapshot` `telemetry` `trace` |
 //! | [`snapshot`] | which models a server had, on disk | |
 //! | [`cors`] | who may call us from a browser; the decision is pure | |
+//! | [`cors_live`] | the policies in force: counted, logged, shown | `cors` `metrics` |
 //! | [`auth`] | token authorization: keys, key file, the layer that asks for them | |
 //! | [`archive`] | `.mar` files to checked files on disk | |
 //! | [`download`] | models from URLs into the model store | `metrics` |
@@ -22,7 +23,7 @@
 //! | [`trace`] | OpenTelemetry: what one request went through | `metrics` |
 //! | [`openapi`] | API descriptions; pure | |
 //! | [`pages`] | the web pages that the program carries: console, API | |
-//! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `auth` `openapi` `pages` `metrics` `trace` |
+//! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `cors_live` `auth` `openapi` `pages` `metrics` `trace` |
 //! | [`server`] | assembly, start, drain | all |
 //! | [`mod@bench`] | the load generator of `torchfront bench`, for any HTTP server | |
 //! | [`probe`] | `torchfront cors probe`: the CORS of any running server, seen from outside | `cors` `download` |
@@ -79,6 +80,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod cors;
+pub mod cors_live;
 pub mod download;
 pub mod engine;
 pub mod error;

@@ -42,6 +42,8 @@ const DRAIN_TIME: Duration = Duration::from_millis(500);
 const PACKED_PIECE: usize = 4 << 10;
 /// Inflated bytes after which other requests have their turn.
 const TURN: usize = 256 << 10;
+/// A client has this long to send a short body.
+const SHORT_TIME: Duration = Duration::from_secs(5);
 /// Fields of a form or parts of a multipart body.
 const MAX_PARTS: usize = 1024;
 
@@ -63,6 +65,28 @@ pub(super) async fn read(
         "application/x-www-form-urlencoded" => form(essence, body),
         _ => Ok(RequestInput::body(Some(essence), body)),
     }
+}
+
+/// Reads a body of at most `limit` bytes; none for a longer one.
+///
+/// # Errors
+/// 408 for a client that takes longer than [`SHORT_TIME`], 400 for a body that cannot be read.
+pub(super) async fn read_short(
+    payload: &mut Payload,
+    limit: usize,
+) -> Result<Option<BytesMut>, ServeError> {
+    let whole = async {
+        let mut body = BytesMut::new();
+        while let Some(bytes) = next(payload).await? {
+            if body.len() + bytes.len() > limit {
+                return Ok(None);
+            }
+            body.extend_from_slice(&bytes);
+        }
+        Ok(Some(body))
+    };
+    let whole = tokio::time::timeout(SHORT_TIME, whole).await;
+    whole.unwrap_or_else(|_| Err(ServeError::body_too_slow()))
 }
 
 /// Reads what is left of a body that nobody wants, so that the connection can be used again. Stops

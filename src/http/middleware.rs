@@ -12,11 +12,11 @@ use std::time::Instant;
 use actix_http::RequestHead;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::Method;
 use actix_web::http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, PRAGMA,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use pin_project_lite::pin_project;
 
@@ -75,20 +75,21 @@ impl AccessLog {
             let started = Instant::now();
             let request_id = RequestId::choose(&request.headers);
             response.headers_mut().insert(X_REQUEST_ID, request_id.value());
-            self.write(request, &request_id, status, (Some(outcome), None), started);
+            let headers = response.headers();
+            let (cors, trace_id, listener) = (Some(outcome), None, self.listener);
+            let request_id = &request_id;
+            let line = AccessLine {
+                listener,
+                request,
+                request_id,
+                status,
+                headers,
+                cors,
+                trace_id,
+                started,
+            };
+            line.write();
         }
-    }
-
-    fn write(
-        &self,
-        request: &RequestHead,
-        request_id: &RequestId,
-        status: StatusCode,
-        (cors, trace_id): (Option<CorsOutcome>, Option<&str>),
-        started: Instant,
-    ) {
-        let listener = self.listener;
-        AccessLine { listener, request, request_id, status, cors, trace_id, started }.write();
     }
 }
 
@@ -164,8 +165,17 @@ where
             let extensions = request.extensions();
             let cors = extensions.get::<CorsOutcome>().copied();
             let trace_id = extensions.get::<TraceId>().map(|TraceId(id)| id.as_str());
-            let known = (cors, trace_id);
-            this.log.write(request.head(), this.request_id, status, known, *this.started);
+            AccessLine {
+                listener: this.log.listener,
+                request: request.head(),
+                request_id: this.request_id,
+                status,
+                headers: response.headers(),
+                cors,
+                trace_id,
+                started: *this.started,
+            }
+            .write();
         }
         Poll::Ready(Ok(response))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::body::BodyLimits;
 use super::compression::Compression;
 use crate::auth::TokenAuthorization;
-use crate::cors::ListenerPolicies;
+use crate::cors_live::LiveCors;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::trace::Tracer;
@@ -18,8 +18,6 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// The metrics.
     pub metrics: Metrics,
-    /// The CORS policies, to explain them.
-    pub policies: ListenerPolicies,
     /// Records requests; none when OpenTelemetry is off.
     pub tracer: Option<Tracer>,
     /// `server_timing`: predictions tell where their time went.
@@ -28,6 +26,8 @@ pub struct State {
     pub body_limits: BodyLimits,
     /// Which answers are compressed.
     pub compression: Compression,
+    /// The CORS policies in force, and what is counted of them.
+    pub cors: Arc<LiveCors>,
     /// `max_response_size`, in bytes of a prediction.
     pub max_response_size: usize,
     /// The keys; none when token authorization is off.

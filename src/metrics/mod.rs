@@ -41,6 +41,7 @@ mod view;
 use std::path::Path;
 use std::sync::Arc;
 
+use prometheus::core::Collector;
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry as Families};
 
 pub use definitions::Definitions;
@@ -258,6 +259,14 @@ impl Metrics {
             versions: Arc::default(),
             families,
         })
+    }
+
+    /// Adds families that another room counts: asked at every scrape.
+    ///
+    /// # Errors
+    /// [`MetricsError::Family`] when one of them is there already.
+    pub fn add(&self, families: Box<dyn Collector>) -> Result<(), MetricsError> {
+        Ok(self.families.register(families)?)
     }
 
     /// Writes the lines of `metrics_mode=log` that are on their way; later ones are lost. Blocks on

@@ -4,7 +4,9 @@
 //! stopped. The phases of the end are in `shutdown.rs`.
 
 mod app;
+mod cors_source;
 mod listeners;
+mod self_test;
 mod shutdown;
 mod snapshots;
 mod startup;
@@ -32,6 +34,7 @@ use crate::metrics::{Metrics, SystemMetrics};
 use crate::registry::{LoadRequest, Registry};
 use crate::trace::Tracer;
 use listeners::Listener;
+use self_test::Target;
 use snapshots::Recorder;
 use tls::Tls;
 use unpack_dir::UnpackDir;
@@ -43,6 +46,8 @@ pub struct Server {
     keys: Option<PublishedKeys>,
     registry: Arc<Registry>,
     app: AppState,
+    /// The listeners, for `cors.selftest`.
+    targets: Vec<Target>,
     load: Vec<LoadRequest>,
     /// None when no snapshots are written.
     recorder: Option<Arc<Recorder>>,
@@ -153,8 +158,8 @@ impl ServerHandle {
         self.stop.send_replace(true);
     }
 
-    /// Asks the server to read again what may change while it runs: the certificate. What cannot be
-    /// used is said in the log, and what is in force stays.
+    /// Asks the server to read again what may change while it runs: the certificate and the CORS
+    /// policies. What cannot be used is said in the log, and what is in force stays.
     pub fn reload(&self) {
         self.reload.send_modify(|times| *times = times.wrapping_add(1));
     }

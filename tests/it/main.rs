@@ -14,6 +14,7 @@ mod cors_commands;
 mod cors_engine;
 mod cors_files;
 mod cors_guide;
+mod cors_live;
 mod cors_probe;
 mod cors_seed;
 #[cfg(feature = "torch")]

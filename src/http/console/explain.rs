@@ -30,8 +30,8 @@ pub(in crate::http) fn answer(
     // The host of the listener that is asked about is not known here; of management it is.
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = host.filter(|_| listener == Listener::Management).unwrap_or("127.0.0.1");
-    let policy = state.policies.of(listener);
-    Ok(response::json(StatusCode::OK, &explain(policy, &page, host, &path)))
+    let policy = state.cors.handle(listener).current();
+    Ok(response::json(StatusCode::OK, &explain(&policy, &page, host, &path)))
 }
 
 fn read(query: &str) -> Result<(Listener, String, PageRequest), &'static str> {

@@ -14,7 +14,7 @@ use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use serde_json::{Value, json};
 
-use crate::cors::Unobserved;
+use crate::cors_live::LiveCors;
 use crate::http::{BodyLimits, Compression, State};
 use crate::registry::tests::{Bench, PATIENCE, eventually};
 use crate::server::{AppState, Role, create_app};
@@ -37,11 +37,11 @@ impl Api {
         let state = State {
             registry: Arc::clone(&bench.registry),
             metrics: bench.metrics.clone(),
-            policies: crate::cors::ListenerPolicies::default(),
             tracer: None,
             server_timing: true,
             body_limits: BodyLimits { size: 1 << 20, ratio: 100 },
             compression: Compression::default(),
+            cors: LiveCors::fixed(Default::default(), &bench.metrics).unwrap(),
             max_response_size: 1 << 20,
             authorization: None,
             enable_model_api: true,
@@ -58,12 +58,7 @@ impl Api {
         Response = ServiceResponse<impl MessageBody>,
         Error = actix_web::Error,
     > {
-        let app = AppState {
-            state: self.state.clone(),
-            policies: Default::default(),
-            observer: Arc::new(Unobserved),
-            access_log: false,
-        };
+        let app = AppState { state: self.state.clone(), access_log: false };
         init_service(create_app(role, &app)).await
     }
 
