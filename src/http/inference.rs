@@ -179,6 +179,7 @@ async fn predict(
     let name = model.name.clone();
     let span = tracing::info_span!("prediction", model = name, %request_id);
     input.request_id = request_id;
+    input.sequence = body::sequence(request)?;
     // Found again: the body may have taken its time.
     drop(model);
     let answer = state.registry.predict(&name, version, input).instrument(span).await?;

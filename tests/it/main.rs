@@ -31,6 +31,7 @@ mod own_handlers;
 mod predictions;
 mod process;
 mod routes;
+mod sequences;
 mod snapshots;
 mod support;
 mod tls;
