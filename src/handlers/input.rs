@@ -1,5 +1,7 @@
 //! What a handler is given: one request's parameters, as TorchServe's `RequestInput` has them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 /// One request for a model, read from the wire and bounded in size, not yet interpreted.
@@ -16,7 +18,7 @@ pub struct RequestInput {
     /// What follows the version in the path, as TorchServe's header `url_path`; else empty.
     pub url_path: String,
     /// The request's id, as its answer carries it.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// Whose words the path is in.
     pub protocol: Protocol,
     /// The sequence that it belongs to, as TorchServe's headers say it.

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use actix_http::RequestHead;
-use actix_web::http::StatusCode;
 use actix_web::http::header::ORIGIN;
+use actix_web::http::{StatusCode, Version};
 
 use super::request_id::RequestId;
 use crate::cors::CorsOutcome;
@@ -50,6 +50,7 @@ impl AccessLine<'_> {
             listener = self.listener,
             method = %Logged(request.method.as_str().as_bytes()),
             path = %Logged(request.uri.path().as_bytes()),
+            version = (request.version != Version::HTTP_11).then(|| tracing::field::debug(request.version)),
             status = self.status.as_u16(),
             ms = self.started.elapsed().as_secs_f64() * 1e3,
             request_id = self.request_id.as_str(),

@@ -14,8 +14,8 @@ use super::settings::ModelSettings;
 use super::weights::Weights;
 use super::workers::{Unchanged, WorkerInfo, WorkerLimits, Workers};
 use crate::batching::{
-    Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Panicked, PoolFull, PredictError,
-    PushError, SequenceLimits, Sequences, SequencesFull, Turn, unpanicked,
+    Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Landing, Panicked, PoolFull,
+    PredictError, PushError, SequenceLimits, Sequences, SequencesFull, Turn, unpanicked,
 };
 use crate::handlers::{Handler, HandlerError, RequestInput, Sample, SequenceCall, TensorMetadata};
 use crate::metrics::{ModelMetrics, RawForward, Served};
@@ -112,6 +112,7 @@ impl Model {
             let text = "there are no explanations of a model with sequences";
             return Err(ModelError::BadInput(text.to_owned()));
         }
+        let request_id = Arc::clone(&input.request_id);
         let Ok(preprocessing) = self.begin_preprocess(input) else {
             return Err(self.reject(version));
         };
@@ -120,7 +121,7 @@ impl Model {
         // The deadline is kept here, whatever the workers do: all of them may be stuck.
         let walk = async {
             let turn = self.turn(call).await.map_err(|_| self.unavailable(version))?;
-            self.walk(admission, preprocessing, deadline, turn).await
+            self.walk(admission, preprocessing, &request_id, deadline, turn).await
         };
         let answered = tokio::time::timeout_at(deadline.into(), walk).await;
         match answered.unwrap_or(Err(PredictError::DeadlinePassed.into())) {
@@ -153,6 +154,7 @@ impl Model {
         &self,
         admission: Admission<'_>,
         preprocessing: Preprocessing,
+        request_id: &str,
         deadline: Instant,
         turn: Option<Turn>,
     ) -> Result<Answer, ModelError> {
@@ -163,7 +165,8 @@ impl Model {
             Preprocessing::InPool(decoding) => decoding.wait().await,
         };
         let sample = preprocessed.map_err(|Panicked(text)| {
-            tracing::error!(model = self.name, panic = text, "preprocessing panicked");
+            let span = self.span(request_id);
+            span.in_scope(|| tracing::error!(panic = text, "preprocessing panicked"));
             ModelError::Preprocess
         })?;
         let sample = sample.map_err(|error| match error {
@@ -171,20 +174,39 @@ impl Model {
             HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
         })?;
         self.metrics.preprocess(began.elapsed());
-        if turn.is_none()
-            && let Some(answer) = flight.run(&sample)
-        {
-            return Ok(answer);
-        }
-        let id = turn.as_ref().map(|turn| turn.id().to_owned());
-        // Refused only when the model was dropped with requests in hand.
-        let reply =
-            admission.push_in_turn(sample, deadline, turn).map_err(|_| PredictError::WorkerDied)?;
-        let mut answer = reply.wait().await?;
-        if let Some(id) = id {
-            answer.prediction.headers.push((SEQUENCE_ID, id.into()));
-        }
+        let Some(turn) = turn else {
+            let sample = match flight.run(sample).await {
+                Landing::Answer(answer) => return Ok(answer?),
+                Landing::Queue(sample) => sample,
+            };
+            return self.queued(admission, sample, request_id, deadline, None).await;
+        };
+        let id = turn.id().to_owned();
+        let answer = self.queued(admission, sample, request_id, deadline, Some(turn)).await;
+        let mut answer = answer?;
+        answer.prediction.headers.push((SEQUENCE_ID, id.into()));
         Ok(answer)
+    }
+
+    async fn queued(
+        &self,
+        admission: Admission<'_>,
+        sample: Sample,
+        request_id: &str,
+        deadline: Instant,
+        turn: Option<Turn>,
+    ) -> Result<Answer, ModelError> {
+        let span = self.span(request_id);
+        // Refused only when the model was dropped with requests in hand.
+        let pushed = span.in_scope(|| admission.push_in_turn(sample, deadline, turn));
+        let reply = pushed.map_err(|_| PredictError::WorkerDied)?;
+        Ok(reply.wait().await?)
+    }
+
+    /// For a request that leaves its thread, so that log lines of others carry its id. One that does
+    /// not needs none: making it costs as much as a small model's forward.
+    fn span(&self, request_id: &str) -> tracing::Span {
+        tracing::info_span!("prediction", model = self.name, request_id)
     }
 
     /// Refuses a request that no worker would serve, before its body is read or judged.
@@ -204,7 +226,10 @@ impl Model {
             return Ok(Preprocessing::Here(input));
         }
         let handler = Arc::clone(&self.handler);
-        self.decode_pool.submit(move || handler.preprocess(input)).map(Preprocessing::InPool)
+        let span = self.span(&input.request_id);
+        let submitted =
+            span.in_scope(|| self.decode_pool.submit(move || handler.preprocess(input)));
+        submitted.map(Preprocessing::InPool)
     }
 
     /// Counts a request that gets no place, and says so.

@@ -16,13 +16,14 @@ use crate::archive::{self, ArchiveLimits};
 use crate::auth::{KeyFileError, NoRandomness, PublishedKeys, TokenAuthorization};
 use crate::batching::{DecodePool, Filling};
 use crate::config::{
-    self, BatchPolicy, Config, ListenAddress, LoadModels, ModelEntry, Scheme, ServiceEnvelope,
+    self, BatchPolicy, Config, ListenAddress, LoadModels, ModelEntry, ResponseCompression, Scheme,
+    ServiceEnvelope,
 };
 use crate::cors::Unobserved;
 use crate::download::Downloads;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
 use crate::handlers::Envelope;
-use crate::http::State;
+use crate::http::{BodyLimits, Compression, State};
 use crate::metrics::{Metrics, MetricsError};
 use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
 
@@ -140,7 +141,15 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         state: State {
             registry: Arc::clone(&registry),
             metrics: metrics.clone(),
-            max_request_size: config.max_request_size,
+            body_limits: BodyLimits {
+                size: config.max_request_size,
+                ratio: config.max_request_ratio,
+            },
+            compression: match config.response_compression {
+                ResponseCompression::Off => Compression::Off,
+                ResponseCompression::Descriptions => Compression::Descriptions,
+                ResponseCompression::All => Compression::All,
+            },
             max_response_size: config.max_response_size,
             authorization: authorization.clone(),
             enable_model_api: config.enable_model_api,
@@ -264,6 +273,7 @@ fn of_entry(entry: &ModelEntry) -> PartialSettings {
         max_batch_delay: entry.max_batch_delay,
         response_timeout: entry.response_timeout,
         startup_timeout: entry.startup_timeout,
+        client_timeout: entry.client_timeout,
         default_version: entry.default_version,
         ..PartialSettings::default()
     }
