@@ -6,7 +6,7 @@ BINARY := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release/torchfron
 DEMO := $(dir $(BINARY))examples/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve demo test cycles models bench compare libtorch-cuda clean
+.PHONY: help setup build serve demo test models bench compare libtorch-cuda clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

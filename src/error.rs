@@ -33,6 +33,12 @@ impl ServeError {
         ServeError::new(404, "ResourceNotFoundException", message)
     }
 
+    /// 404: no earlier CORS policy, or none of this hash.
+    pub fn no_such_policy() -> ServeError {
+        let message = "There is no such policy among the last 16; GET /cors/policy lists them.";
+        ServeError::new(404, "ResourceNotFoundException", message)
+    }
+
     /// 405 for a route that does not take this method.
     pub fn method_not_allowed() -> ServeError {
         let message = "Requested method is not allowed, please refer to API document.";
@@ -55,21 +61,6 @@ impl ServeError {
             "The request body is larger than {limit} bytes; send less, or raise max_request_size"
         );
         ServeError::new(413, "RequestEntityTooLargeException", message)
-    }
-
-    /// 413: a compressed body whose content is out of proportion to what was sent.
-    pub fn body_inflates_too_far(ratio: usize) -> ServeError {
-        let message = format!(
-            "The compressed request body inflates to more than {ratio} times its size; send it \
-             plain, or raise max_request_ratio"
-        );
-        ServeError::new(413, "RequestEntityTooLargeException", message)
-    }
-
-    /// 415: the body is compressed in a way that is not known, or more than once.
-    pub fn coding_not_supported() -> ServeError {
-        let message = "Content-Encoding must be gzip, deflate or identity, and one of them alone";
-        ServeError::new(415, "UnsupportedMediaTypeException", message)
     }
 
     /// 500 as in TorchServe, whose worker ends then: the answer is larger than `max_response_size`.
@@ -296,7 +287,3 @@ impl From<ArchiveError> for ServeError {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "error_tests.rs"]
-mod tests;

@@ -4,13 +4,15 @@
 //! reported with all others before a port is opened.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::Note;
 use super::source::{Environment, Gathered};
 use super::typed::Typed;
-use crate::metrics::{Definitions, MetricsFiles, MetricsMode, MetricsSettings};
+use crate::metrics::{Definitions, MetricsMode, MetricsSettings};
 
+/// TorchServe's folder, in the working directory.
+const FOLDER: &str = "logs";
 /// Bytes of a `metrics.yaml`; TorchServe's own has two thousand.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -21,7 +23,7 @@ pub(super) fn settings(typed: &Typed) -> MetricsSettings {
         "legacy" => MetricsMode::Legacy,
         _ => MetricsMode::Prometheus,
     };
-    MetricsSettings { mode, ..MetricsSettings::default() }
+    MetricsSettings { mode, definitions: Definitions::default(), folder: PathBuf::from(FOLDER) }
 }
 
 /// The folder of the environment, and what the file says.
@@ -32,7 +34,7 @@ pub(super) fn read(
     found: &mut Gathered,
 ) {
     if let Some(folder) = environment.get("METRICS_LOCATION").filter(|path| !path.is_empty()) {
-        settings.files = MetricsFiles::in_folder(Path::new(&folder));
+        settings.folder = PathBuf::from(folder);
     }
     let Some(path) = typed.path("metrics_config") else { return };
     let Some(setting) = found.settings.get("metrics_config") else { return };

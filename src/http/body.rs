@@ -17,18 +17,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
 
-use super::inflate::{Coding, Inflater};
 use crate::error::ServeError;
 use crate::handlers::{Parameter, RequestInput, SequenceCall};
-
-/// What the body of a request may be at most.
-#[derive(Clone, Copy, Debug)]
-pub struct BodyLimits {
-    /// Bytes; of a compressed body those that come in, and those that come out.
-    pub size: usize,
-    /// Bytes that come out of a compressed body for each that comes in, beyond the first mebibyte.
-    pub ratio: usize,
-}
 
 /// A client that sends nothing of its body for this long is answered 408.
 const IDLE: Duration = Duration::from_secs(30);
@@ -38,10 +28,8 @@ const FIRST_ALLOCATION: usize = 1 << 20;
 const MAX_DRAINED: usize = 64 << 10;
 /// A client that has not sent such a body by then loses the connection.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
-/// Bytes of a compressed body that are inflated at a time.
-const PACKED_PIECE: usize = 4 << 10;
-/// Inflated bytes after which other requests have their turn.
-const TURN: usize = 256 << 10;
+/// A client has this long to send a short body.
+const SHORT_TIME: Duration = Duration::from_secs(5);
 /// Fields of a form or parts of a multipart body.
 const MAX_PARTS: usize = 1024;
 
@@ -75,14 +63,15 @@ pub(super) fn sequence(request: &HttpRequest) -> Result<SequenceCall, ServeError
 /// Reads the body and takes it apart.
 ///
 /// # Errors
-/// As [`collect`]; 400 also for a body that cannot be taken apart.
+/// 413 above `limit` bytes, 408 for a client that stops sending, 400 for a body that cannot be taken
+/// apart.
 pub(super) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
-    limits: BodyLimits,
+    limit: usize,
 ) -> Result<RequestInput, ServeError> {
     let content_type = header(request, CONTENT_TYPE);
-    let body = collect(request, payload, limits).await?;
+    let body = collect(request, payload, limit).await?;
     let Some(content_type) = content_type else { return Ok(RequestInput::body(None, body)) };
     let essence = essence(content_type);
     match essence.as_str() {
@@ -90,6 +79,28 @@ pub(super) async fn read(
         "application/x-www-form-urlencoded" => form(essence, body),
         _ => Ok(RequestInput::body(Some(essence), body)),
     }
+}
+
+/// Reads a body of at most `limit` bytes; none for a longer one.
+///
+/// # Errors
+/// 408 for a client that takes longer than [`SHORT_TIME`], 400 for a body that cannot be read.
+pub(super) async fn read_short(
+    payload: &mut Payload,
+    limit: usize,
+) -> Result<Option<BytesMut>, ServeError> {
+    let whole = async {
+        let mut body = BytesMut::new();
+        while let Some(bytes) = next(payload).await? {
+            if body.len() + bytes.len() > limit {
+                return Ok(None);
+            }
+            body.extend_from_slice(&bytes);
+        }
+        Ok(Some(body))
+    };
+    let whole = tokio::time::timeout(SHORT_TIME, whole).await;
+    whole.unwrap_or_else(|_| Err(ServeError::body_too_slow()))
 }
 
 /// Reads what is left of a body that nobody wants, so that the connection can be used again. Stops
@@ -165,23 +176,18 @@ fn essence(content_type: &str) -> String {
     essence.trim().to_ascii_lowercase()
 }
 
-/// The whole body, inflated where it is compressed. One that arrives in one piece is not copied.
+/// The whole body. One that arrives in one piece is not copied.
 ///
 /// # Errors
-/// 413 above `limits`, 408 for a client that stops sending, 415 for a coding that is not known, 400
-/// for a body that cannot be read.
+/// 413 above `limit` bytes, 408 for a client that stops sending, 400 for one that cannot be read.
 pub(super) async fn collect(
     request: &HttpRequest,
     payload: &mut Payload,
-    limits: BodyLimits,
+    limit: usize,
 ) -> Result<Bytes, ServeError> {
-    let limit = limits.size;
     let declared = header(request, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(ServeError::body_too_large(limit));
-    }
-    if let Some(coding) = Coding::of(request.headers())? {
-        return inflated(coding, payload, limits).await;
     }
     let Some(first) = next(payload).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
@@ -203,31 +209,6 @@ pub(super) async fn collect(
         chunk = next(payload).await?;
     }
     Ok(body.freeze())
-}
-
-/// The whole of a compressed body. It is inflated here, on the thread that serves others as well: in
-/// small pieces, between which they have their turn.
-async fn inflated(
-    coding: Coding,
-    payload: &mut Payload,
-    limits: BodyLimits,
-) -> Result<Bytes, ServeError> {
-    let mut inflater = Inflater::new(coding, limits);
-    let (mut packed, mut turn) = (0, TURN);
-    while let Some(bytes) = next(payload).await? {
-        packed += bytes.len();
-        if packed > limits.size {
-            return Err(ServeError::body_too_large(limits.size));
-        }
-        for piece in bytes.chunks(PACKED_PIECE) {
-            let inflated = inflater.take(piece)?;
-            if inflated > turn {
-                turn = inflated + TURN;
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-    inflater.finish().map(Bytes::from)
 }
 
 /// The next piece of the body.
@@ -294,12 +275,10 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: BodyLimits = BodyLimits { size: 1000, ratio: 100 };
-
     async fn input(content_type: &str, body: &'static [u8]) -> Result<RequestInput, ServeError> {
         let request = TestRequest::default().insert_header((CONTENT_TYPE, content_type));
         let (request, mut payload) = request.set_payload(body).to_http_parts();
-        read(&request, &mut payload, LIMITS).await
+        read(&request, &mut payload, 1000).await
     }
 
     fn values(input: &RequestInput) -> Vec<(&str, Option<&str>, &[u8])> {
@@ -357,6 +336,6 @@ mod tests {
     async fn a_body_above_the_limit_is_refused() {
         let body = vec![b'x'; 1001];
         let (request, mut payload) = TestRequest::default().set_payload(body).to_http_parts();
-        assert_eq!(read(&request, &mut payload, LIMITS).await.unwrap_err().status, 413);
+        assert_eq!(read(&request, &mut payload, 1000).await.unwrap_err().status, 413);
     }
 }

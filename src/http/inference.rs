@@ -111,7 +111,7 @@ async fn ask(
         Api::KServeV1 => Protocol::KServeV1,
         Api::OpenInference => Protocol::OpenInference { json_length: body::json_length(request)? },
     };
-    let mut input = body::read(request, payload, state.body_limits).await?;
+    let mut input = body::read(request, payload, state.max_request_size).await?;
     if call.asks == Asks::AsHeader {
         body::add_query(request, &mut input);
     }
@@ -140,7 +140,7 @@ async fn invoke(
     if let Some(model) = known.as_ref().filter(|_| request.method() != Method::OPTIONS) {
         model.expect_workers(None)?;
     }
-    let mut input = body::read(request, payload, state.body_limits).await?;
+    let mut input = body::read(request, payload, state.max_request_size).await?;
     body::add_query(request, &mut input);
     let model = match known {
         Some(model) => model,

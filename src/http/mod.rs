@@ -3,22 +3,22 @@
 //! ```text
 //! gate.rs         a preflight ends here, before the application
 //! middleware.rs   request id, headers, counters, access log      every request
+//!   beacon.rs     what browsers report, of pages that are refused, too
 //!   (cors)        the decision on every other request
 //!     (auth)      requests without the key that access.rs says   PURE
 //!       dispatch    one entry per listener, here below
 //!         route.rs  path -> route                                PURE
-//!         body.rs  inflate.rs  body -> RequestInput
+//!         body.rs   body -> RequestInput
 //!         inference.rs  open_inference.rs  management/  token.rs  metrics.rs  openapi_json.rs
-//!         response.rs  compression.rs  Prediction, ServeError or Refusal -> answer
+//!         response.rs   Prediction, ServeError or Refusal -> answer
 //! ```
 
 mod access;
 mod access_log;
+mod beacon;
 mod body;
-mod compression;
 mod gate;
 mod inference;
-mod inflate;
 mod management;
 mod metrics;
 mod middleware;
@@ -41,8 +41,7 @@ use futures_util::future::LocalBoxFuture;
 pub use access::{
     inference_access, inference_and_management_access, management_access, metrics_access,
 };
-pub use body::BodyLimits;
-pub use compression::Compression;
+pub use beacon::Beacon;
 pub use gate::PreflightGate;
 pub use middleware::AccessLog;
 pub use state::State;
@@ -61,8 +60,7 @@ pub async fn inference(
     state: web::Data<State>,
 ) -> HttpResponse {
     let mut payload = payload.into_inner();
-    let response =
-        finish(&request, &state, inference::answer(&request, &mut payload, &state)).await;
+    let response = finish(inference::answer(&request, &mut payload, &state)).await;
     body::drain(&mut payload).await;
     response
 }
@@ -74,15 +72,14 @@ pub async fn management(
     state: web::Data<State>,
 ) -> HttpResponse {
     let mut payload = payload.into_inner();
-    let response =
-        finish(&request, &state, management::answer(&request, &mut payload, &state)).await;
+    let response = finish(management::answer(&request, &mut payload, &state)).await;
     body::drain(&mut payload).await;
     response
 }
 
 /// Every request of the metrics listener.
 pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    finish(&request, &state, async { metrics::answer(&request, &state) }).await
+    finish(async { metrics::answer(&request, &state) }).await
 }
 
 /// Every request of a listener that serves inference and management (TorchServe's `ALL`): the path
@@ -95,16 +92,14 @@ pub async fn inference_and_management(
     if InferenceRoute::of(request.path()) == InferenceRoute::OpenApi {
         let mut payload = payload.into_inner();
         let api = ServedApi::InferenceAndManagement;
-        let answer = async { openapi_json::answer(&request, &state, api) };
-        let response = finish(&request, &state, answer).await;
+        let response = finish(async { openapi_json::answer(&request, &state, api) }).await;
         body::drain(&mut payload).await;
         return response;
     }
     if route::asks_for_description(request.method(), request.path()) {
         let mut payload = payload.into_inner();
         let description = openapi::inference_and_management();
-        let answer = async { Ok(response::json(StatusCode::OK, &description)) };
-        let response = finish(&request, &state, answer).await;
+        let response = response::json(StatusCode::OK, &description);
         body::drain(&mut payload).await;
         return response;
     }
@@ -129,13 +124,9 @@ pub fn refuse(
 }
 
 /// The answer, whatever happened: an error becomes TorchServe's JSON, a panic a 500.
-async fn finish(
-    request: &HttpRequest,
-    state: &State,
-    answer: impl Future<Output = Result<HttpResponse, ServeError>>,
-) -> HttpResponse {
+async fn finish(answer: impl Future<Output = Result<HttpResponse, ServeError>>) -> HttpResponse {
     let error = match AssertUnwindSafe(answer).catch_unwind().await {
-        Ok(Ok(response)) => return state.compression.apply(request, response).await,
+        Ok(Ok(response)) => return response,
         Ok(Err(error)) => error,
         // The panic hook has logged the message and the place.
         Err(_) => ServeError::internal(),

@@ -6,13 +6,11 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-    RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use serde::Serialize;
 
-use super::compression::OfAModel;
-use super::inflate;
 use crate::auth::{Refusal, RefusalReason, Scope};
 use crate::error::ServeError;
 use crate::handlers::Prediction;
@@ -57,9 +55,7 @@ pub(super) fn prediction(prediction: Prediction) -> HttpResponse {
             _ => tracing::warn!(name, "a handler's header cannot be sent"),
         }
     }
-    let mut response = response.body(prediction.body);
-    response.extensions_mut().insert(OfAModel);
-    response
+    response.body(prediction.body)
 }
 
 /// Headers that tell how a body is sent: not the handler's.
@@ -76,16 +72,7 @@ pub(super) fn open_inference_error(error: &ServeError) -> HttpResponse {
     }
     let status = status_of(error);
     let torchserve = ErrorBody { code: status.as_u16(), kind: error.kind, message: &error.message };
-    with_codings(json(status, &Both { torchserve, error: &error.message }))
-}
-
-/// The answer to an unknown coding says which there are.
-fn with_codings(mut response: HttpResponse) -> HttpResponse {
-    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        let codings = HeaderValue::from_static(inflate::ACCEPTED);
-        response.headers_mut().insert(ACCEPT_ENCODING, codings);
-    }
-    response
+    json(status, &Both { torchserve, error: &error.message })
 }
 
 fn status_of(error: &ServeError) -> StatusCode {
@@ -96,7 +83,7 @@ fn status_of(error: &ServeError) -> StatusCode {
 pub(crate) fn error(error: &ServeError) -> HttpResponse {
     let status = status_of(error);
     let body = ErrorBody { code: status.as_u16(), kind: error.kind, message: &error.message };
-    with_codings(json(status, &body))
+    json(status, &body)
 }
 
 /// The answer to a request without the key that it needs: 400 as in TorchServe, with the challenge

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::body::BodyLimits;
-use super::compression::Compression;
 use crate::auth::TokenAuthorization;
+use crate::cors_live::LiveCors;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 
@@ -16,10 +15,10 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// The metrics.
     pub metrics: Metrics,
-    /// What the body of a request may be at most.
-    pub body_limits: BodyLimits,
-    /// Which answers are compressed.
-    pub compression: Compression,
+    /// The CORS policies in force, and what is counted of them.
+    pub cors: Arc<LiveCors>,
+    /// `max_request_size`, in bytes.
+    pub max_request_size: usize,
     /// `max_response_size`, in bytes of a prediction.
     pub max_response_size: usize,
     /// The keys; none when token authorization is off.

@@ -34,9 +34,10 @@ mod text;
 mod torchserve;
 mod torchserve_model;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use prometheus::core::Collector;
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry as Families};
 
 pub use definitions::Definitions;
@@ -52,8 +53,6 @@ pub use system::SystemMetrics;
 pub use text::TEXT_FORMAT;
 use torchserve::{Series, TorchServe};
 use torchserve_model::RegisteredVersions;
-
-use crate::telemetry::RollingSettings;
 
 /// All metric families of one server. Cheap to clone.
 #[derive(Clone)]
@@ -88,17 +87,8 @@ pub struct MetricsSettings {
     pub mode: MetricsMode,
     /// `metrics_config`.
     pub definitions: Definitions,
-    /// The files that `mode` writes.
-    pub files: MetricsFiles,
-}
-
-/// The files of `metrics_mode=log`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetricsFiles {
-    /// `ts_metrics.log`.
-    pub server: RollingSettings,
-    /// `model_metrics.log`.
-    pub model: RollingSettings,
+    /// `METRICS_LOCATION`: the folder of the files that `mode` writes.
+    pub folder: PathBuf,
 }
 
 /// Why there are no metrics.
@@ -123,25 +113,6 @@ const SECONDS: [f64; 18] = [
 const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 const MODEL: [&str; 2] = ["model_name", "model_version"];
 
-/// TorchServe's folder, in the working directory.
-const FOLDER: &str = "logs";
-
-// === impl MetricsFiles ===
-
-impl MetricsFiles {
-    /// TorchServe's names in a folder: `METRICS_LOCATION`.
-    pub fn in_folder(folder: &Path) -> MetricsFiles {
-        let file = |name: &str| RollingSettings::torchserve(folder.join(name));
-        MetricsFiles { server: file("ts_metrics.log"), model: file("model_metrics.log") }
-    }
-}
-
-impl Default for MetricsFiles {
-    fn default() -> MetricsFiles {
-        MetricsFiles::in_folder(Path::new(FOLDER))
-    }
-}
-
 // === impl Metrics ===
 
 impl Metrics {
@@ -159,8 +130,8 @@ impl Metrics {
     /// # Errors
     /// [`MetricsError`].
     pub fn with(settings: &MetricsSettings, hostname: &str) -> Result<Metrics, MetricsError> {
-        let MetricsSettings { mode, definitions, files } = settings;
-        let torchserve = TorchServe::new(definitions, *mode, files, hostname)?;
+        let MetricsSettings { mode, definitions, folder } = settings;
+        let torchserve = TorchServe::new(definitions, *mode, folder, hostname)?;
         let families = Families::new();
         let count = |name: &str, help: &str, labels: &[&str]| {
             let family = IntCounterVec::new(Opts::new(name, help), labels)?;
@@ -252,6 +223,14 @@ impl Metrics {
             versions: Arc::default(),
             families,
         })
+    }
+
+    /// Adds families that another room counts: asked at every scrape.
+    ///
+    /// # Errors
+    /// [`MetricsError::Family`] when one of them is there already.
+    pub fn add(&self, families: Box<dyn Collector>) -> Result<(), MetricsError> {
+        Ok(self.families.register(families)?)
     }
 
     /// Writes the lines of `metrics_mode=log` that are on their way; later ones are lost. Blocks on

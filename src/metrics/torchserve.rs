@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
@@ -11,7 +12,6 @@ use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, Opts,
 };
 
-use super::MetricsFiles;
 use super::definitions::{Definition, Definitions, Kind, Source};
 use super::log_file::LogFile;
 use super::mode::MetricsMode;
@@ -65,7 +65,7 @@ const BUCKETS: [f64; 14] =
 
 /// The files of `metrics_mode=log`, made when something goes there.
 struct LogFiles<'a> {
-    places: &'a MetricsFiles,
+    folder: &'a Path,
     server: Option<LogFile>,
     model: Option<LogFile>,
     guards: Vec<LogGuard>,
@@ -74,17 +74,17 @@ struct LogFiles<'a> {
 // === impl TorchServe ===
 
 impl TorchServe {
-    /// The metrics of `definitions`; `files` are made when `mode` writes some.
+    /// The metrics of `definitions`; files are made in `folder` when `mode` writes some.
     ///
     /// # Errors
     /// The file that cannot be opened, and why.
     pub(super) fn new(
         definitions: &Definitions,
         mode: MetricsMode,
-        files: &MetricsFiles,
+        folder: &Path,
         hostname: &str,
     ) -> io::Result<TorchServe> {
-        let mut files = LogFiles { places: files, server: None, model: None, guards: Vec::new() };
+        let mut files = LogFiles { folder, server: None, model: None, guards: Vec::new() };
         // TorchServe makes both when it starts.
         if mode.logs() {
             files.of(Source::Server)?;
@@ -188,13 +188,15 @@ impl Place {
 
 impl LogFiles<'_> {
     fn of(&mut self, source: Source) -> io::Result<LogFile> {
-        let (file, place) = match source {
-            Source::Server => (&mut self.server, &self.places.server),
-            Source::Model => (&mut self.model, &self.places.model),
+        let (file, name) = match source {
+            Source::Server => (&mut self.server, "ts_metrics.log"),
+            Source::Model => (&mut self.model, "model_metrics.log"),
         };
         if file.is_none() {
-            let (log, guard) = LogFile::open(place.clone()).map_err(|error| {
-                let text = format!("{} cannot be written: {error}", place.path.display());
+            let shown = self.folder.join(name);
+            let open = LogFile::open(self.folder, name);
+            let (log, guard) = open.map_err(|error| {
+                let text = format!("{} cannot be written: {error}", shown.display());
                 io::Error::new(error.kind(), text)
             })?;
             *file = Some(log);
@@ -251,8 +253,8 @@ mod tests {
 
     fn lines(mode: MetricsMode) -> (usize, String, String) {
         let folder = tempfile::tempdir().unwrap();
-        let files = MetricsFiles::in_folder(folder.path());
-        let metrics = TorchServe::new(&Definitions::default(), mode, &files, "host-a").unwrap();
+        let metrics =
+            TorchServe::new(&Definitions::default(), mode, folder.path(), "host-a").unwrap();
         metrics.series("Requests2XX", &["Host"]).update(1.0);
         metrics.series("ts_inference_requests_total", &["m", "default"]).update(1.0);
         metrics.series("WorkerLoadTime", &["W-9000-m_1.0", "Host"]).update(12.5);
@@ -303,8 +305,7 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_named() {
         let folder = tempfile::NamedTempFile::new().unwrap();
         let definitions = Definitions::default();
-        let files = MetricsFiles::in_folder(folder.path());
-        let error = TorchServe::new(&definitions, MetricsMode::Log, &files, "h").err();
+        let error = TorchServe::new(&definitions, MetricsMode::Log, folder.path(), "h").err();
         let text = error.unwrap().to_string();
         assert!(text.contains("ts_metrics.log cannot be written"), "{text}");
     }

@@ -76,7 +76,7 @@ fn register() -> Value {
         "registerModel",
         "Registers a model",
         &[(200, status("Registered.")), (202, status("Its workers are being started."))],
-        &[400, 404, 408, 409, 413, 415, 503, 507],
+        &[400, 404, 408, 409, 413, 503, 507],
     );
     let fields = registration();
     let parameter =

@@ -123,7 +123,6 @@ pub(super) fn components() -> Value {
         (408, "The body did not arrive in time, or a worker did not end in time."),
         (409, "This version of the model is registered already."),
         (413, "The body is larger than max_request_size."),
-        (415, "The body is compressed in a way that is not known, or more than once."),
         (429, "Too many wrong keys in this second."),
         (500, "The server failed; its log has the reason."),
         (503, "No worker, a full queue, or a model that failed."),
