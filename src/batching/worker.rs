@@ -15,8 +15,9 @@ use super::direct::Direct;
 use super::job::{Answer, Job, PredictError};
 use super::policy::Filling;
 use super::queue::{JobQueue, Next};
+use super::steps;
 use super::turn::Joined;
-use crate::engine::{Device, Engine, EngineError, Module, give_way_to_reactors};
+use crate::engine::{Device, Engine, EngineError, Module, Value, give_way_to_reactors};
 use crate::handlers::{ExplainError, Handler, HandlerError, Prediction, Sample, Task};
 use crate::metrics::ModelMetrics;
 use crate::trace::{BatchTrace, RequestTrace, Step};
@@ -161,6 +162,11 @@ impl Work {
                 .into_iter()
                 .for_each(|job| self.serve_explanation(job, started, trace.as_ref()));
         }
+        if jobs.iter().any(|job| job.turn.is_some()) {
+            // A request of a sequence is alone in its batch.
+            let mut trace = trace;
+            return jobs.into_iter().for_each(|job| self.serve_turn(job, started, trace.take()));
+        }
         let spent = Spent { trace, ..Spent::default() };
         let batch = Batch { work: self, started, spent, rows: Cell::new(0) };
         bisect::serve(&batch, jobs);
@@ -216,6 +222,36 @@ impl Work {
         Some(prediction)
     }
 
+    /// One request of a sequence, on the module that has the sequence's state.
+    fn serve_turn(&self, job: Job, started: Instant, trace: Option<BatchTrace>) {
+        let spent = Spent { trace, ..Spent::default() };
+        let module = match &job.turn {
+            Some(turn) => turn.module(&self.module),
+            None => Ok(Arc::clone(&self.module)),
+        };
+        let still = || !job.is_abandoned() && job.deadline > Instant::now();
+        let none = || PredictError::Failed("the handler gave no prediction".to_owned());
+        let result = module.map_err(PredictError::from).and_then(|module| {
+            let samples = vec![job.sample.clone()];
+            self.predict_on(&*module, samples, &spent, &still)?.pop().ok_or_else(none)
+        });
+        let took = started.elapsed();
+        match &result {
+            Ok(_) => self.metrics.served(job.sample.asked.rows, took),
+            Err(error) => job.span.in_scope(|| tracing::warn!(%error, "prediction failed")),
+        }
+        self.metrics.worker_time(took, spent.handler.get());
+        let queued = started.saturating_duration_since(job.enqueued_at);
+        job.answer(result.map(|prediction| Answer {
+            prediction,
+            batch_size: 1,
+            preprocess: Duration::ZERO,
+            queued,
+            forward: spent.forward.get(),
+            postprocess: spent.postprocess.get(),
+        }));
+    }
+
     /// Many forwards for one sample, which was alone in its batch.
     fn serve_explanation(&self, job: Job, started: Instant, trace: Option<&BatchTrace>) {
         let forward = Cell::default();
@@ -263,12 +299,26 @@ impl Work {
         samples: Vec<Sample>,
         spent: &Spent,
     ) -> Result<Vec<Prediction>, PredictError> {
+        self.predict_on(&*self.module, samples, spent, &|| true)
+    }
+
+    /// The same on a module. `still` is asked between the steps of a sample whether somebody waits.
+    fn predict_on(
+        &self,
+        module: &dyn Module,
+        samples: Vec<Sample>,
+        spent: &Spent,
+        still: &dyn Fn() -> bool,
+    ) -> Result<Vec<Prediction>, PredictError> {
         let asked: Vec<_> = samples.iter().map(|sample| sample.asked.clone()).collect();
         let began = Instant::now();
         let attempt = unpanicked(|| {
             let arguments = self.handler.collate(samples)?;
             let start = Instant::now();
-            let output = self.module.forward(arguments);
+            let output = match asked.as_slice() {
+                [only] if only.in_steps => in_steps(module, &arguments, only.rows, still),
+                _ => module.forward(arguments).map_err(PredictError::from),
+            };
             let took = start.elapsed();
             spent.forward.set(spent.forward.get() + took);
             spent.step(Step::Forward, start, took);
@@ -294,6 +344,24 @@ impl Work {
         }
         Ok(predictions)
     }
+}
+
+/// One forward for each row, in order.
+fn in_steps(
+    module: &dyn Module,
+    arguments: &[Value],
+    rows: usize,
+    still: &dyn Fn() -> bool,
+) -> Result<Value, PredictError> {
+    let mut results = Vec::with_capacity(rows);
+    for number in 0..rows {
+        if !still() {
+            return Err(PredictError::DeadlinePassed);
+        }
+        let row = steps::row(arguments, rows, number).map_err(PredictError::Failed)?;
+        results.push(module.forward(row)?);
+    }
+    steps::join(results).map_err(PredictError::Failed)
 }
 
 /// The trace of a batch that begins.

@@ -191,6 +191,7 @@ async fn predict(
     if let Some(trace) = &trace {
         trace.asks(&name, version);
     }
+    input.sequence = body::sequence(request)?;
     // Found again: the body may have taken its time.
     drop(model);
     let answer = state.registry.predict(&name, version, input).await?;

@@ -39,6 +39,7 @@ mod own_handlers;
 mod predictions;
 mod process;
 mod routes;
+mod sequences;
 mod snapshots;
 mod support;
 mod timing;
