@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::accept::Accept;
+
 /// One request for a model, read from the wire and bounded in size, not yet interpreted.
 ///
 /// TorchServe gives a handler a row of named parameters: the raw body is the parameter `body`; a
@@ -19,6 +21,8 @@ pub struct RequestInput {
     pub request_id: String,
     /// Whose words the path is in.
     pub protocol: Protocol,
+    /// Which forms of answer the client likes.
+    pub accept: Accept,
 }
 
 /// Which protocol a request's path belongs to.

@@ -12,13 +12,13 @@ use std::time::Duration;
 use actix_http::Payload;
 use actix_http::error::PayloadError;
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
 
 use crate::error::ServeError;
-use crate::handlers::{Parameter, RequestInput};
+use crate::handlers::{Accept, Parameter, RequestInput};
 
 /// A client that sends nothing of its body for this long is answered 408.
 const IDLE: Duration = Duration::from_secs(30);
@@ -108,6 +108,18 @@ pub(super) fn json_length(request: &HttpRequest) -> Result<Option<usize>, ServeE
             "Inference-Header-Content-Length must be one number: the bytes of JSON in the body",
         )),
     }
+}
+
+/// What the request's `Accept` says; a request may have several. The answer may come in pieces.
+pub(super) fn accept(request: &HttpRequest) -> Accept {
+    let lines: Vec<&str> =
+        request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok()).collect();
+    let mut accept = match lines.as_slice() {
+        [one] => Accept::parse(one),
+        several => Accept::parse(&several.join(",")),
+    };
+    accept.pieces = true;
+    accept
 }
 
 /// True when the body says that it is JSON.

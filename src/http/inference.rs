@@ -175,6 +175,7 @@ async fn predict(
     version: Option<&str>,
     mut input: RequestInput,
 ) -> Result<HttpResponse, ServeError> {
+    input.accept = body::accept(request);
     let request_id = RequestId::of(request).to_string();
     let name = model.name.clone();
     let span = tracing::info_span!("prediction", model = name, %request_id);

@@ -19,6 +19,7 @@ mod envelopes;
 mod explanations;
 mod fuzz_corpus;
 mod goldens;
+mod images;
 mod lifecycle;
 mod listeners;
 mod load;
