@@ -14,7 +14,7 @@ use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde_json::json;
 use torchfront::engine::Signature;
-use torchfront::handlers::{Catalog, Envelope, HandlerSettings, RequestInput};
+use torchfront::handlers::{Catalog, Envelope, HandlerSettings, NoFiles, RequestInput};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 
@@ -73,6 +73,7 @@ fn whole(name: &str, bytes: &[u8]) -> Result<(), Error> {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     let handler = Catalog::default().make("image_classifier", settings)?;
     let bytes = bytes::Bytes::copy_from_slice(bytes);
@@ -120,6 +121,7 @@ fn resizers(folder: &Path) -> Result<(), Error> {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     let handler = Catalog::default().make("image_classifier", settings)?;
     let bytes = bytes::Bytes::from(fs::read(folder.join("photo.bmp"))?);

@@ -13,6 +13,7 @@ mod declared;
 mod element;
 mod envelope;
 mod example;
+mod files;
 mod image;
 mod input;
 mod instances;
@@ -20,6 +21,7 @@ mod json;
 mod json_layout;
 mod json_number;
 mod json_text;
+mod kept;
 mod labels;
 mod listing;
 mod metadata;
@@ -39,7 +41,9 @@ use std::sync::Arc;
 pub use accept::Accept;
 pub use catalog::Catalog;
 pub use envelope::{Envelope, Instances};
+pub use files::{Files, NoFiles};
 pub use input::{Parameter, Protocol, RequestInput};
+pub use kept::Kept;
 pub use metadata::TensorMetadata;
 pub use model_key::{Effect, ModelKey, handler_keys};
 pub use open_inference_request::{Requested, Wanted};
@@ -173,6 +177,11 @@ pub struct Asked {
     pub form: Form,
     /// What is to be answered.
     pub task: Task,
+    /// What the handler keeps of the request until it answers it.
+    pub kept: Kept,
+    /// The rows are run one after the other, each alone: the parts of a signal, for a model that
+    /// remembers what it has heard.
+    pub in_steps: bool,
 }
 
 /// What a request asks of the model.
@@ -251,4 +260,6 @@ pub struct HandlerSettings<'a> {
     pub limit_max_image_pixels: bool,
     /// `service_envelope`.
     pub envelope: Envelope,
+    /// The other files at the top of the archive.
+    pub files: &'a dyn Files,
 }

@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
     use crate::engine::Signature;
-    use crate::handlers::{BUILT_IN, Envelope, HandlerSettings, built_in};
+    use crate::handlers::{BUILT_IN, Envelope, HandlerSettings, NoFiles, built_in};
 
     fn refusal(handler: &str, model_config: &Json) -> Option<String> {
         let settings = HandlerSettings {
@@ -113,6 +113,7 @@ mod tests {
             signature: Signature::default(),
             limit_max_image_pixels: true,
             envelope: Envelope::None,
+            files: &NoFiles,
         };
         built_in(handler, settings).err().map(|error| error.to_string())
     }

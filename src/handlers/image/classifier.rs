@@ -22,7 +22,7 @@ use crate::handlers::occlusion::{ExplanationSettings, attributions};
 use crate::handlers::open_inference_answer::{self, Output, OutputData, Served};
 use crate::handlers::{
     Asked, Envelope, ExplainError, Form, Forward, Handler, HandlerError, HandlerSettings,
-    Prediction, RequestInput, Sample, Task, TensorMetadata, raw_tensor,
+    Prediction, RequestInput, Sample, TensorMetadata, raw_tensor,
 };
 
 /// Classifies pictures.
@@ -154,7 +154,7 @@ impl Handler for ImageClassifier {
         Ok(Sample {
             arguments: vec![Value::Tensor(tensor)],
             bucket: Some(bucket.into()),
-            asked: Asked { rows, form, task: Task::Predict },
+            asked: Asked::new(rows, form),
             inferred: 0,
         })
     }

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::{DType, HostTensor, Signature};
-use crate::handlers::{Parameter, built_in};
+use crate::handlers::{NoFiles, Parameter, built_in};
 
 const PHOTO: &[u8] = include_bytes!("goldens/photo.jpg");
 const ALPHA: &[u8] = include_bytes!("goldens/alpha.png");
@@ -25,6 +25,7 @@ fn handler(index_to_name: Option<&str>, settings: Json) -> Arc<dyn Handler> {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     built_in("image_classifier", settings).unwrap()
 }
@@ -251,7 +252,7 @@ fn answer(
     count: usize,
 ) -> Result<Vec<String>, String> {
     let output = Value::Tensor(HostTensor::new(shape.to_vec(), elements).unwrap());
-    let asked = vec![Asked { rows: 1, form: Form::Plain, task: Task::Predict }; count];
+    let asked = vec![Asked::new(1, Form::Plain); count];
     let answers = handler.postprocess(output, &asked).map_err(|error| error.to_string())?;
     Ok(answers.iter().map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).collect())
 }
@@ -336,7 +337,7 @@ fn other_results_are_a_model_error_that_says_what_is_served() {
         let error = answer(&handler, shape, elements, count).unwrap_err();
         assert!(error.contains("returns floats of shape [") && error.contains("got "), "{error}");
     }
-    let asked = [Asked { rows: 1, form: Form::Plain, task: Task::Predict }];
+    let asked = [Asked::new(1, Form::Plain)];
     let tuple = handler.postprocess(Value::Tuple(vec![]), &asked);
     assert!(matches!(tuple, Err(HandlerError::Model(reason)) if reason.contains("one tensor")));
 }
@@ -351,6 +352,7 @@ fn a_wrong_index_to_name_is_an_error_at_load() {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     assert!(matches!(built_in("image_classifier", settings), Err(HandlerError::Model(_))));
 }

@@ -24,7 +24,7 @@ use crate::handlers::open_inference_request::Wanted;
 use crate::handlers::raw_tensor::write_elements;
 use crate::handlers::{
     Asked, Bucket, Envelope, Form, Handler, HandlerError, HandlerSettings, Prediction,
-    RequestInput, Sample, Task, TensorMetadata,
+    RequestInput, Sample, TensorMetadata,
 };
 
 /// Finds things in pictures.
@@ -206,7 +206,7 @@ impl Handler for ObjectDetector {
         Ok(Sample {
             arguments: vec![argument],
             bucket: Some(bucket),
-            asked: Asked { rows, form, task: Task::Predict },
+            asked: Asked::new(rows, form),
             inferred: 0,
         })
     }

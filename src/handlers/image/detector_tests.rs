@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::{Argument, Signature};
-use crate::handlers::{Accept, built_in};
+use crate::handlers::{Accept, NoFiles, built_in};
 
 const PHOTO: &[u8] = include_bytes!("goldens/photo.jpg");
 const ALPHA: &[u8] = include_bytes!("goldens/alpha.png");
@@ -23,6 +23,7 @@ fn handler(names: &str, settings: Json, kind: &str) -> Arc<dyn Handler> {
         signature: Signature { arguments: vec![argument] },
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     built_in("object_detector", settings).unwrap()
 }
@@ -55,7 +56,7 @@ fn recorded() -> (Vec<Value>, Json) {
 }
 
 fn asked(rows: usize, form: Form) -> Asked {
-    Asked { rows, form, task: Task::Predict }
+    Asked::new(rows, form)
 }
 
 #[test]

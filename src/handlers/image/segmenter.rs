@@ -18,7 +18,7 @@ use crate::handlers::open_inference_answer::{self, Output, OutputData, Served};
 use crate::handlers::open_inference_request::Wanted;
 use crate::handlers::{
     Asked, Envelope, Form, Handler, HandlerError, HandlerSettings, Prediction, RequestInput,
-    Sample, Task, TensorMetadata, raw_tensor,
+    Sample, TensorMetadata, raw_tensor,
 };
 
 /// Tells the class of every pixel.
@@ -120,7 +120,7 @@ impl Handler for ImageSegmenter {
         Ok(Sample {
             arguments: vec![Value::Tensor(tensor)],
             bucket: Some(bucket.into()),
-            asked: Asked { rows, form, task: Task::Predict },
+            asked: Asked::new(rows, form),
             inferred: 0,
         })
     }

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::Signature;
-use crate::handlers::{Accept, built_in};
+use crate::handlers::{Accept, NoFiles, built_in};
 
 const PHOTO: &[u8] = include_bytes!("goldens/photo.jpg");
 const ANSWERS: &str = include_str!("goldens/answers.json");
@@ -22,6 +22,7 @@ fn handler(settings: Json) -> Arc<dyn Handler> {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     built_in("image_segmenter", settings).unwrap()
 }
@@ -42,7 +43,7 @@ fn recorded() -> (Value, Json) {
 }
 
 fn asked(rows: usize, form: Form) -> Asked {
-    Asked { rows, form, task: Task::Predict }
+    Asked::new(rows, form)
 }
 
 /// Equal but for the last bit of a probability: exponentials differ by that.
