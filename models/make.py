@@ -27,7 +27,8 @@ def main(arguments):
     with cache.locked("models"):
         for model in on_pypi.ALL:
             model.build()
-    check_committed(HERE / "digits.mar")
+    for name in ("digits", "digit_pixels"):
+        check_committed(HERE / f"{name}.mar")
 
 
 def check_committed(archive):

@@ -14,6 +14,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::resize::Pixels;
+use super::tiff;
 
 /// Pillow's `Image.MAX_IMAGE_PIXELS`, doubled: from here on it takes an image for a bomb.
 const MAX_PIXELS: u64 = 178_956_970;
@@ -167,6 +168,12 @@ fn other(
     name: &'static str,
     limits: &Limits<'_>,
 ) -> Result<Pixels, ImageError> {
+    if format == ImageFormat::Tiff {
+        let check = |width, height, pixel| check_size(width, height, pixel, limits);
+        if let Some(rare) = tiff::decode(bytes, MAX_DECODED as usize, check) {
+            return rare;
+        }
+    }
     let broken = |error: image::ImageError| match error {
         image::ImageError::Limits(error) => ImageError::TooLarge(error.to_string()),
         error => ImageError::Broken { format: name, reason: error.to_string() },
@@ -285,6 +292,13 @@ impl Format {
             Format::Jpeg => "JPEG",
             Format::Other(_, name) => name,
         }
+    }
+}
+
+/// The reason of the decoder in `tiff.rs`.
+impl From<String> for ImageError {
+    fn from(reason: String) -> ImageError {
+        ImageError::Broken { format: "TIFF", reason }
     }
 }
 

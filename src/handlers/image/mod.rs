@@ -4,6 +4,7 @@
 //! ```text
 //! request.rs     what a request for pictures may be: bytes, base64, JSON, Open Inference
 //! decode.rs      bytes of an image to pixels
+//!   tiff.rs        some TIFFs
 //! resize.rs      Pillow's bilinear resize
 //!   resample.rs    its arithmetic, sixteen bytes at a time
 //! settings.rs    the numbers of a model, from model-config.yaml
@@ -24,6 +25,7 @@ mod resample;
 mod resize;
 mod segmenter;
 mod settings;
+mod tiff;
 
 #[cfg(test)]
 mod pictures_tests;
