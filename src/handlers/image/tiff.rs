@@ -44,7 +44,7 @@ pub(super) fn decode<E: From<String>>(
         Ok(decoded) => decoded,
         Err(error) => return Some(Err(error.to_string().into())),
     };
-    let (channels, data) = match (decoded, colours) {
+    let (channels, data): (usize, Vec<u8>) = match (decoded, colours) {
         (DecodingResult::U8(indices), Some(colours)) => {
             // All reds, all greens, all blues; the high byte counts.
             let size = colours.len() / 3;
