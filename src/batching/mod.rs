@@ -27,11 +27,12 @@ mod queue;
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod waiting;
 mod worker;
 
 pub use decode_pool::{DecodePool, Decoding, Panicked, PoolFull, unpanicked};
-pub use direct::{Direct, Flight};
+pub use direct::{Direct, Flight, Landing};
 pub use job::{Answer, Job, PredictError, Reply};
 pub use policy::{BatchPolicy, BatchStep, Filling};
 pub use queue::{Admission, JobQueue, Next};

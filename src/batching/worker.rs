@@ -167,17 +167,27 @@ impl Work {
             && self.queue.policy().filling == Filling::WorkConserving
     }
 
-    /// A batch of one on the calling thread; none when it failed.
-    pub(super) fn answer_here(&self, sample: Sample) -> Option<Answer> {
-        let (started, spent, rows) = (Instant::now(), Spent::default(), sample.asked.rows);
-        let prediction = self.predict(vec![sample], &spent).ok()?.pop()?;
-        self.metrics.batch(1);
-        self.metrics.queued(Duration::ZERO);
+    /// A batch on the calling thread, an answer for each sample; none when it failed. `joined` says
+    /// since when each waits.
+    pub(super) fn answer_here(
+        &self,
+        samples: Vec<Sample>,
+        joined: &[Instant],
+    ) -> Option<Vec<Answer>> {
+        let (started, spent) = (Instant::now(), Spent::default());
+        let (batch_size, rows) = (samples.len(), samples.iter().map(|it| it.asked.rows).sum());
+        let predictions = self.predict(samples, &spent).ok()?;
+        self.metrics.batch(batch_size);
         let took = started.elapsed();
         self.metrics.served(rows, took);
         self.metrics.worker_time(took, spent.handler.get());
-        let (queued, forward) = (Duration::ZERO, spent.forward.get());
-        Some(Answer { prediction, batch_size: 1, queued, forward })
+        let forward = spent.forward.get();
+        let answer = |(prediction, joined): (_, &Instant)| {
+            let queued = started.saturating_duration_since(*joined);
+            self.metrics.queued(queued);
+            Answer { prediction, batch_size, queued, forward }
+        };
+        Some(predictions.into_iter().zip(joined).map(answer).collect())
     }
 
     /// What the model says to the handler's other reading of a sample that it refused, if there is
@@ -270,7 +280,9 @@ impl Runner for Batch<'_> {
         let samples = jobs.iter().map(|job| job.sample.clone()).collect();
         let before = self.spent.forward.get();
         let result = self.work.predict(samples, &self.spent);
-        if let ([job], Ok(_)) = (jobs, &result) {
+        if let ([job, others @ ..], Ok(_)) = (jobs, &result)
+            && others.iter().all(|other| other.sample.asked.rows == 1)
+        {
             let took = self.spent.forward.get().saturating_sub(before);
             self.work.direct.timed(self.work, &job.sample, took);
         }

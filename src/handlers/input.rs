@@ -1,5 +1,7 @@
 //! What a handler is given: one request's parameters, as TorchServe's `RequestInput` has them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::accept::Accept;
@@ -18,7 +20,7 @@ pub struct RequestInput {
     /// What follows the version in the path, as TorchServe's header `url_path`; else empty.
     pub url_path: String,
     /// The request's id, as its answer carries it.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// Whose words the path is in.
     pub protocol: Protocol,
     /// Which forms of answer the client likes.

@@ -20,7 +20,6 @@ use actix_http::Payload;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
-use tracing::Instrument;
 
 use super::request_id::RequestId;
 use super::route::{Api, Asks, InferenceRoute, ModelCall};
@@ -176,13 +175,11 @@ async fn predict(
     mut input: RequestInput,
 ) -> Result<HttpResponse, ServeError> {
     input.accept = body::accept(request);
-    let request_id = RequestId::of(request).to_string();
+    input.request_id = RequestId::of(request).as_str().into();
     let name = model.name.clone();
-    let span = tracing::info_span!("prediction", model = name, %request_id);
-    input.request_id = request_id;
     // Found again: the body may have taken its time.
     drop(model);
-    let answer = state.registry.predict(&name, version, input).instrument(span).await?;
+    let answer = state.registry.predict(&name, version, input).await?;
     if answer.prediction.body.len() > state.max_response_size {
         return Err(ServeError::response_too_large(state.max_response_size));
     }

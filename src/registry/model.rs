@@ -14,8 +14,8 @@ use super::settings::ModelSettings;
 use super::weights::Weights;
 use super::workers::{Unchanged, WorkerInfo, WorkerLimits, Workers};
 use crate::batching::{
-    Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Panicked, PoolFull, PredictError,
-    PushError, unpanicked,
+    Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Landing, Panicked, PoolFull,
+    PredictError, PushError, unpanicked,
 };
 use crate::handlers::{Handler, HandlerError, RequestInput, Sample, TensorMetadata};
 use crate::metrics::{ModelMetrics, RawForward, Served};
@@ -102,13 +102,14 @@ impl Model {
         version: Option<&str>,
     ) -> Result<Answer, ModelError> {
         let accepted_at = Instant::now();
+        let request_id = Arc::clone(&input.request_id);
         let Ok(preprocessing) = self.begin_preprocess(input) else {
             return Err(self.reject(version));
         };
         let outcome = self.metrics.accepted(version.is_some());
         let deadline = accepted_at + self.settings.deadline();
         // The deadline is kept here, whatever the workers do: all of them may be stuck.
-        let walk = self.walk(admission, preprocessing, deadline);
+        let walk = self.walk(admission, preprocessing, &request_id, deadline);
         let answered = tokio::time::timeout_at(deadline.into(), walk).await;
         match answered.unwrap_or(Err(PredictError::DeadlinePassed.into())) {
             Ok(answer) => {
@@ -132,6 +133,7 @@ impl Model {
         &self,
         admission: Admission<'_>,
         preprocessing: Preprocessing,
+        request_id: &str,
         deadline: Instant,
     ) -> Result<Answer, ModelError> {
         let flight = self.direct.enter();
@@ -141,7 +143,8 @@ impl Model {
             Preprocessing::InPool(decoding) => decoding.wait().await,
         };
         let sample = preprocessed.map_err(|Panicked(text)| {
-            tracing::error!(model = self.name, panic = text, "preprocessing panicked");
+            let span = self.span(request_id);
+            span.in_scope(|| tracing::error!(panic = text, "preprocessing panicked"));
             ModelError::Preprocess
         })?;
         let sample = sample.map_err(|error| match error {
@@ -149,12 +152,20 @@ impl Model {
             HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
         })?;
         self.metrics.preprocess(began.elapsed());
-        if let Some(answer) = flight.run(&sample) {
-            return Ok(answer);
-        }
+        let sample = match flight.run(sample).await {
+            Landing::Answer(answer) => return Ok(answer?),
+            Landing::Queue(sample) => sample,
+        };
         // Refused only when the model was dropped with requests in hand.
-        let reply = admission.push(sample, deadline).map_err(|_| PredictError::WorkerDied)?;
+        let pushed = self.span(request_id).in_scope(|| admission.push(sample, deadline));
+        let reply = pushed.map_err(|_| PredictError::WorkerDied)?;
         Ok(reply.wait().await?)
+    }
+
+    /// For a request that leaves its thread, so that log lines of others carry its id. One that does
+    /// not needs none: making it costs as much as a small model's forward.
+    fn span(&self, request_id: &str) -> tracing::Span {
+        tracing::info_span!("prediction", model = self.name, request_id)
     }
 
     /// Refuses a request that no worker would serve, before its body is read or judged.
@@ -174,7 +185,10 @@ impl Model {
             return Ok(Preprocessing::Here(input));
         }
         let handler = Arc::clone(&self.handler);
-        self.decode_pool.submit(move || handler.preprocess(input)).map(Preprocessing::InPool)
+        let span = self.span(&input.request_id);
+        let submitted =
+            span.in_scope(|| self.decode_pool.submit(move || handler.preprocess(input)));
+        submitted.map(Preprocessing::InPool)
     }
 
     /// Counts a request that gets no place, and says so.
