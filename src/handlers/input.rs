@@ -25,6 +25,20 @@ pub struct RequestInput {
     pub protocol: Protocol,
     /// Which forms of answer the client likes.
     pub accept: Accept,
+    /// The sequence that it belongs to, as TorchServe's headers say it.
+    pub sequence: SequenceCall,
+}
+
+/// What a request says of its sequence (`ts_request_sequence_id`, `_start`, `_end`). Of no meaning for a
+/// model without `sequenceBatching`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SequenceCall {
+    /// The sequence; none to start one.
+    pub id: Option<String>,
+    /// The sequence begins anew with this request.
+    pub start: bool,
+    /// The sequence ends with this request.
+    pub end: bool,
 }
 
 /// Which protocol a request's path belongs to.

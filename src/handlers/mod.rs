@@ -5,11 +5,14 @@
 //! around the forward.
 
 mod accept;
+mod activation;
 mod answer;
 mod arguments;
+mod audio;
 mod base;
 mod catalog;
 mod declared;
+mod declared_outputs;
 mod element;
 mod envelope;
 mod example;
@@ -20,6 +23,7 @@ mod instances;
 mod json;
 mod json_layout;
 mod json_number;
+mod json_rows;
 mod json_text;
 mod kept;
 mod labels;
@@ -35,6 +39,7 @@ mod output;
 mod python_value;
 mod raw_tensor;
 mod tensor_source;
+mod text;
 
 use std::sync::Arc;
 
@@ -42,7 +47,7 @@ pub use accept::Accept;
 pub use catalog::Catalog;
 pub use envelope::{Envelope, Instances};
 pub use files::{Files, NoFiles};
-pub use input::{Parameter, Protocol, RequestInput};
+pub use input::{Parameter, Protocol, RequestInput, SequenceCall};
 pub use kept::Kept;
 pub use metadata::TensorMetadata;
 pub use model_key::{Effect, ModelKey, handler_keys};
@@ -52,8 +57,14 @@ pub use output::{Pieces, Prediction};
 use crate::engine::{EngineError, Signature, Value};
 
 /// The names of the handlers that [`built_in`] makes.
-pub const BUILT_IN: &[&str] =
-    &["base_handler", "image_classifier", "image_segmenter", "object_detector"];
+pub const BUILT_IN: &[&str] = &[
+    "base_handler",
+    "image_classifier",
+    "image_segmenter",
+    "object_detector",
+    "text_classifier",
+    "audio",
+];
 
 /// The handler called `name`, made for one model.
 ///
@@ -64,10 +75,12 @@ pub fn built_in(
     settings: HandlerSettings<'_>,
 ) -> Result<Arc<dyn Handler>, HandlerError> {
     match name {
+        "audio" => Ok(Arc::new(audio::WaveformModel::new(&settings)?)),
         "base_handler" => Ok(Arc::new(base::BaseHandler::new(&settings)?)),
         "image_classifier" => Ok(Arc::new(image::ImageClassifier::new(&settings)?)),
         "image_segmenter" => Ok(Arc::new(image::ImageSegmenter::new(&settings)?)),
         "object_detector" => Ok(Arc::new(image::ObjectDetector::new(&settings)?)),
+        "text_classifier" => text::text_classifier(&settings),
         _ => Err(HandlerError::Model(format!(
             "there is no built-in handler `{name}`; there are {}",
             BUILT_IN.join(", ")

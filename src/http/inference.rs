@@ -177,6 +177,7 @@ async fn predict(
     input.accept = body::accept(request);
     input.request_id = RequestId::of(request).as_str().into();
     let name = model.name.clone();
+    input.sequence = body::sequence(request)?;
     // Found again: the body may have taken its time.
     drop(model);
     let answer = state.registry.predict(&name, version, input).await?;

@@ -37,6 +37,7 @@ mod torchserve_model;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use prometheus::core::Collector;
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry as Families};
 
 pub use definitions::Definitions;
@@ -222,6 +223,14 @@ impl Metrics {
             versions: Arc::default(),
             families,
         })
+    }
+
+    /// Adds families that another room counts: asked at every scrape.
+    ///
+    /// # Errors
+    /// [`MetricsError::Family`] when one of them is there already.
+    pub fn add(&self, families: Box<dyn Collector>) -> Result<(), MetricsError> {
+        Ok(self.families.register(families)?)
     }
 
     /// Writes the lines of `metrics_mode=log` that are on their way; later ones are lost. Blocks on
