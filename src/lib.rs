@@ -24,7 +24,8 @@
 //! | [`server`] | assembly, start, drain | all |
 //! | [`mod@bench`] | the load generator of `torchfront bench`, for any HTTP server | |
 //!
-//! `tests/it/architecture.rs` keeps the last column.
+//! `tests/it/architecture.rs` keeps the last column. Two files serve several rooms: `pid_file.rs` (the
+//! background server) and `unfinished.rs` (what a killed process was writing).
 //!
 //! # One prediction
 //!
@@ -88,6 +89,7 @@ pub mod registry;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;
+mod unfinished;
 
 pub use config::Config;
 pub use server::{Server, ServerHandle};

@@ -20,11 +20,14 @@
 mod bisect;
 mod decode_pool;
 mod direct;
+#[cfg(test)]
+mod interleavings;
 mod job;
 mod policy;
 mod queue;
 #[cfg(test)]
 mod simulation;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod waiting;
