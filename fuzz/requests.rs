@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use torchfront::auth::{PublishedKeys, Scope, TokenAuthorization};
 use torchfront::engine::{Argument, DType, HostTensor, Signature, Value};
 use torchfront::handlers::{
-    Catalog, Envelope, Handler, HandlerError, HandlerSettings, Protocol, RequestInput, Sample,
+    Catalog, Envelope, Handler, HandlerError, HandlerSettings, NoFiles, Protocol, RequestInput,
+    Sample,
 };
 use torchfront::http::take_apart;
 
@@ -211,6 +212,7 @@ fn handler(name: &str, arguments: &[(&str, &str, bool)]) -> Arc<dyn Handler> {
         signature: Signature { arguments: arguments.iter().map(argument).collect() },
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     Catalog::default().make(name, settings).unwrap()
 }

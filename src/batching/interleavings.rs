@@ -24,7 +24,7 @@ use super::policy::{BatchPolicy, Filling};
 use super::waiting::PushError;
 use super::{policy, waiting};
 use crate::engine::{DType, Elements, HostTensor, Value};
-use crate::handlers::{Asked, Form, Prediction, Sample, Task};
+use crate::handlers::{Asked, Form, Prediction, Sample};
 
 mod sync {
     pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
@@ -56,7 +56,7 @@ fn sample(value: f32) -> Sample {
     Sample {
         arguments: vec![Value::Tensor(tensor)],
         bucket: Some(std::sync::Arc::from([(DType::Float32, vec![1])])),
-        asked: Asked { rows: 1, form: Form::Plain, task: Task::Predict },
+        asked: Asked::new(1, Form::Plain),
         inferred: 0,
     }
 }

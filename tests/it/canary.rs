@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::support::{Client, TestServer, eventually, request};
+use crate::support::{Client, TestServer, checkout, eventually, request};
 
 const CLIENTS: usize = 16;
 const OUTCOMES: [&str; 5] = ["ok", "error", "bad_input", "cancelled", "expired"];
@@ -143,6 +143,69 @@ fn canaries(requests: usize) {
     let batches =
         server.metric("ts_batch_size_count{model_name=\"batch_probe\",model_version=\"1.0\"}");
     assert!((batches as usize) < count("batch_probe", "accepted"), "nobody shared a batch");
+}
+
+/// What `silero_vad` says to the same silence again and again, from its first call on: it remembers.
+fn silences(server: &TestServer, clients: usize, calls: usize) -> Vec<String> {
+    let zeros = vec!["0"; 512].join(",");
+    let body = format!(
+        r#"{{"inputs": [{{"name": "x", "shape": [1, 512], "datatype": "FP32", "data": [{zeros}]}},
+            {{"name": "sr", "scalar": 16000}}]}}"#
+    );
+    let body = Arc::new(body);
+    let address = server.inference;
+    let threads: Vec<_> = (0..clients)
+        .map(|_| {
+            let body = Arc::clone(&body);
+            std::thread::spawn(move || {
+                let mut client = Client::connect(address);
+                let ask = |_| {
+                    let path = "/v2/models/silero_vad/infer";
+                    let answer = client.request("POST", path, &[], body.as_bytes());
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    answer.json()["outputs"][0]["data"][0].to_string()
+                };
+                (0..calls).map(ask).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+}
+
+#[test]
+#[cfg(feature = "torch")]
+fn sixty_four_clients_of_a_model_that_remembers_hear_what_one_client_hears() {
+    const CALLS: usize = 64 * 5;
+    let start = |workers: usize| {
+        let server = TestServer::start(&[], &["enable_model_api=true", "job_queue_size=1000"]);
+        let archive = "tests/conformance/models/silero_vad/silero_vad.mar";
+        let store = server.folder.path().join("store");
+        std::fs::copy(checkout(archive), store.join("silero_vad.mar")).unwrap();
+        let path = format!(
+            "/models?url=silero_vad.mar&handler=base_handler&batch_size=1&synchronous=true\
+             &initial_workers={workers}"
+        );
+        let answer = request(server.management, "POST", &path, &[], b"");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        server
+    };
+    // One worker and one client: the only sequence there is.
+    let alone = silences(&start(1), 1, CALLS);
+    assert_ne!(alone[0], alone[1], "it remembers nothing");
+    const WORKERS: usize = 3;
+    let together = silences(&start(WORKERS), 64, CALLS / 64);
+    // Three workers have each said the sequence from its start: what is said in it once is said three
+    // times at most, and nothing else is.
+    let times = |all: &[String]| {
+        let mut times = std::collections::BTreeMap::<String, usize>::new();
+        all.iter().for_each(|said| *times.entry(said.clone()).or_default() += 1);
+        times
+    };
+    let possible = times(&alone);
+    for (said, count) in times(&together) {
+        let most = WORKERS * possible.get(&said).copied().unwrap_or(0);
+        assert!(count <= most, "{said} was said {count} times, {most} are possible");
+    }
 }
 
 #[test]

@@ -66,17 +66,8 @@ fn promise_04_sigterm_under_load_loses_no_accepted_request() {
             })
         })
         .collect();
-    let accepted = "outcome=\"accepted\"";
-    let slow_accepted = || {
-        let text = request(server.metrics, "GET", "/metrics", &[], b"").text();
-        let mut lines = text.lines();
-        lines.any(|line| {
-            line.contains("model_name=\"slow\"")
-                && line.contains(accepted)
-                && line.ends_with(" 10.0")
-        })
-    };
-    eventually("all are accepted", slow_accepted);
+    let accepted = "model_name=\"slow\",model_version=\"1.0\",outcome=\"accepted\"";
+    eventually("all are accepted", || server.metric("ts_predictions_total", accepted) == 10.0);
     let asked = Instant::now();
     server.signal(Signal::TERM);
     for client in slow {
