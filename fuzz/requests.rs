@@ -121,6 +121,7 @@ impl Keys {
         let file = std::env::temp_dir().join(format!("fuzz-keys-{}", std::process::id()));
         let published = authorization.publish(&file).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
         let key = |name: &str| {
             let (_, rest) = text.split_once(&format!("\"{name}\"")).unwrap();
             let (_, rest) = rest.split_once("\"key\": \"").unwrap();

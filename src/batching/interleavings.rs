@@ -67,6 +67,15 @@ fn value(sample: &Sample) -> f32 {
     values[0]
 }
 
+/// Runs a scenario in many orders.
+fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    let mut config = shuttle::Config::new();
+    // What is not optimised takes more than its default.
+    config.stack_size = 1 << 18;
+    let scheduler = shuttle::scheduler::RandomScheduler::new(SCHEDULES);
+    shuttle::Runner::new(scheduler, config).run(scenario);
+}
+
 /// A worker that answers every job with its own number, until the queue ends.
 fn worker(queue: &Arc<JobQueue>, stop: &Arc<AtomicUsize>) -> thread::JoinHandle<()> {
     let (queue, stop) = (Arc::clone(queue), Arc::clone(stop));
@@ -134,112 +143,97 @@ fn count(counter: &AtomicUsize) -> usize {
 
 #[test]
 fn promise_01_whoever_is_admitted_before_the_close_is_answered_and_every_worker_ends() {
-    shuttle::check_random(
-        || {
-            let (queue, counts) = (queue(), Arc::<Counts>::default());
-            let stop = Arc::new(AtomicUsize::new(0));
-            let workers: Vec<_> = (0..2).map(|_| worker(&queue, &stop)).collect();
-            let clients = clients(&queue, 4, &counts);
-            queue.close();
-            join(clients);
-            join(workers);
-            assert_eq!(count(&counts.answered) + count(&counts.refused), 4);
-            assert_eq!((count(&counts.died), queue.pending()), (0, 0));
-        },
-        SCHEDULES,
-    );
+    explore(|| {
+        let (queue, counts) = (queue(), Arc::<Counts>::default());
+        let stop = Arc::new(AtomicUsize::new(0));
+        let workers: Vec<_> = (0..2).map(|_| worker(&queue, &stop)).collect();
+        let clients = clients(&queue, 4, &counts);
+        queue.close();
+        join(clients);
+        join(workers);
+        assert_eq!(count(&counts.answered) + count(&counts.refused), 4);
+        assert_eq!((count(&counts.died), queue.pending()), (0, 0));
+    });
 }
 
 #[test]
 fn promise_01_an_abandoned_queue_answers_everybody_and_every_worker_ends() {
-    shuttle::check_random(
-        || {
-            let (queue, counts) = (queue(), Arc::<Counts>::default());
-            let stop = Arc::new(AtomicUsize::new(0));
-            let workers: Vec<_> = (0..2).map(|_| worker(&queue, &stop)).collect();
-            let clients = clients(&queue, 3, &counts);
-            queue.abandon();
-            join(clients);
-            join(workers);
-            let sum = count(&counts.answered) + count(&counts.refused) + count(&counts.died);
-            assert_eq!((sum, queue.pending()), (3, 0));
-        },
-        SCHEDULES,
-    );
+    explore(|| {
+        let (queue, counts) = (queue(), Arc::<Counts>::default());
+        let stop = Arc::new(AtomicUsize::new(0));
+        let workers: Vec<_> = (0..2).map(|_| worker(&queue, &stop)).collect();
+        let clients = clients(&queue, 3, &counts);
+        queue.abandon();
+        join(clients);
+        join(workers);
+        let sum = count(&counts.answered) + count(&counts.refused) + count(&counts.died);
+        assert_eq!((sum, queue.pending()), (3, 0));
+    });
 }
 
 #[test]
 fn promise_01_a_worker_that_is_told_to_end_leaves_the_jobs_to_the_other() {
-    shuttle::check_random(
-        || {
-            let (queue, counts) = (queue(), Arc::<Counts>::default());
-            let (one, other) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-            let workers = vec![worker(&queue, &one), worker(&queue, &other)];
-            let clients = clients(&queue, 3, &counts);
-            one.fetch_add(1, Ordering::SeqCst);
-            queue.wake_all();
-            join(clients);
-            queue.close();
-            join(workers);
-            assert_eq!(count(&counts.answered), 3);
-        },
-        SCHEDULES,
-    );
+    explore(|| {
+        let (queue, counts) = (queue(), Arc::<Counts>::default());
+        let (one, other) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let workers = vec![worker(&queue, &one), worker(&queue, &other)];
+        let clients = clients(&queue, 3, &counts);
+        one.fetch_add(1, Ordering::SeqCst);
+        queue.wake_all();
+        join(clients);
+        queue.close();
+        join(workers);
+        assert_eq!(count(&counts.answered), 3);
+    });
 }
 
 #[test]
 fn promise_01_a_client_that_goes_away_takes_its_job_along_and_nobody_elses() {
-    shuttle::check_random(
-        || {
-            let (queue, counts) = (queue(), Arc::<Counts>::default());
-            let stop = Arc::new(AtomicUsize::new(0));
-            let leaving = {
-                let queue = Arc::clone(&queue);
-                thread::spawn(move || {
-                    let in_an_hour = Instant::now() + Duration::from_secs(3600);
-                    let admission = queue.admit().unwrap();
-                    drop(admission.push(sample(9.0), in_an_hour).unwrap());
-                })
-            };
-            let clients = clients(&queue, 2, &counts);
-            let worker = worker(&queue, &stop);
-            leaving.join().unwrap();
-            join(clients);
-            queue.close();
-            worker.join().unwrap();
-            assert_eq!((count(&counts.answered), queue.pending()), (2, 0));
-        },
-        SCHEDULES,
-    );
+    explore(|| {
+        let (queue, counts) = (queue(), Arc::<Counts>::default());
+        let stop = Arc::new(AtomicUsize::new(0));
+        let leaving = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                let in_an_hour = Instant::now() + Duration::from_secs(3600);
+                let admission = queue.admit().unwrap();
+                drop(admission.push(sample(9.0), in_an_hour).unwrap());
+            })
+        };
+        let clients = clients(&queue, 2, &counts);
+        let worker = worker(&queue, &stop);
+        leaving.join().unwrap();
+        join(clients);
+        queue.close();
+        worker.join().unwrap();
+        assert_eq!((count(&counts.answered), queue.pending()), (2, 0));
+    });
 }
 
 /// The table's swap, as the registry does it: the new version is there before the old one closes, and
 /// who is refused looks again.
 #[test]
 fn promise_06_a_version_that_is_replaced_under_its_clients_loses_no_request() {
-    shuttle::check_random(
-        || {
-            let stop = Arc::new(AtomicUsize::new(0));
-            let (old, new) = (queue(), queue());
-            let workers = vec![worker(&old, &stop), worker(&new, &stop)];
-            let table = Arc::new(Mutex::new(Arc::clone(&old)));
-            let counts = Arc::<Counts>::default();
-            let clients: Vec<_> = (0..3)
-                .map(|number| {
-                    let (table, counts) = (Arc::clone(&table), Arc::clone(&counts));
-                    thread::spawn(move || {
-                        let found = || Arc::clone(&*table.lock().unwrap());
-                        while !ask(&found(), number, &counts) {}
-                    })
+    explore(|| {
+        let stop = Arc::new(AtomicUsize::new(0));
+        let (old, new) = (queue(), queue());
+        let workers = vec![worker(&old, &stop), worker(&new, &stop)];
+        let table = Arc::new(Mutex::new(Arc::clone(&old)));
+        let counts = Arc::<Counts>::default();
+        let clients: Vec<_> = (0..3)
+            .map(|number| {
+                let (table, counts) = (Arc::clone(&table), Arc::clone(&counts));
+                thread::spawn(move || {
+                    let found = || Arc::clone(&*table.lock().unwrap());
+                    while !ask(&found(), number, &counts) {}
                 })
-                .collect();
-            *table.lock().unwrap() = Arc::clone(&new);
-            old.close();
-            join(clients);
-            new.close();
-            join(workers);
-            assert_eq!((count(&counts.answered), count(&counts.died)), (3, 0));
-        },
-        SCHEDULES,
-    );
+            })
+            .collect();
+        *table.lock().unwrap() = Arc::clone(&new);
+        old.close();
+        join(clients);
+        new.close();
+        join(workers);
+        assert_eq!((count(&counts.answered), count(&counts.died)), (3, 0));
+    });
 }

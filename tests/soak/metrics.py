@@ -30,7 +30,9 @@ def unaccounted(text):
 
 def below(text, answered):
     """Models of which clients have seen more predictions than were counted."""
-    counted = {name: counts.get("ok", 0) for (name, _), counts in outcomes(text).items()}
+    counted = {}
+    for (name, _), counts in outcomes(text).items():
+        counted[name] = counted.get(name, 0) + counts.get("ok", 0)
     return [
         f"{name}: clients saw {seen} predictions, {counted.get(name, 0):.0f} were counted"
         for name, seen in sorted(answered.items())
@@ -46,4 +48,6 @@ def check():
     lines += [f'ts_predictions_total{{{labels}"{outcome}"}} 1' for outcome in ("error", "cancelled")]
     assert unaccounted("\n".join(lines)) == []
     assert below("\n".join(lines), {"m": 3}) == []
+    second = 'ts_predictions_total{model_name="m",model_version="2.0",outcome="ok"} 2'
+    assert below("\n".join([*lines, second]), {"m": 5}) == []
     assert below("\n".join(lines), {"m": 4}) == ["m: clients saw 4 predictions, 3 were counted"]

@@ -1,5 +1,6 @@
 """Those who change the server while it serves. Each round ends with the server as it was."""
 
+import contextlib
 import time
 
 import serving
@@ -18,6 +19,17 @@ def manage(context, method, path, *statuses):
     return answer
 
 
+@contextlib.contextmanager
+def registered(context, call, model):
+    """A model is there inside of the block, and gone behind it whatever went wrong: one mishap is to be
+    reported once."""
+    manage(context, "POST", call, 200)
+    try:
+        yield
+    finally:
+        manage(context, "DELETE", model, 200)
+
+
 def predict(context, path, *statuses):
     headers = {"Content-Type": "application/json"}
     answer = context.ask("inference", "POST", path, headers, b"[1.0, 2.0, 3.0, 4.0]")
@@ -30,20 +42,20 @@ def lifecycle(context):
     """Models come, are asked, and go."""
     model = context.random.choice(["heavy", "counter_attribute", "accumulator", "echo", "dict_out"])
     workers = context.random.choice([1, 2, 3])
-    manage(context, "POST", f"/models?url={model}.mar&initial_workers={workers}&synchronous=true", 200)
-    manage(context, "POST", f"/models?url={model}.mar", 409, 500)
-    for _ in range(5):
-        predict(context, f"/predictions/{model}", 200)
-    manage(context, "DELETE", f"/models/{model}", 200)
+    path = f"/models?url={model}.mar&initial_workers={workers}&synchronous=true"
+    with registered(context, path, f"/models/{model}"):
+        manage(context, "POST", f"/models?url={model}.mar", 409)
+        for _ in range(5):
+            predict(context, f"/predictions/{model}", 200)
     predict(context, f"/predictions/{model}", 404)
     context.pause(0.3)
 
 
 def versions(context):
-    """A second version is made the default one under load, and taken back."""
-    manage(context, "POST", "/models?url=mlp_v2.mar&initial_workers=1&synchronous=true", 200)
-    predict(context, "/predictions/mlp/2.0", 200)
-    manage(context, "DELETE", "/models/mlp/2.0", 200)
+    """A second version comes, is asked and goes, while the first is asked by all."""
+    path = "/models?url=mlp_v2.mar&initial_workers=1&synchronous=true"
+    with registered(context, path, "/models/mlp/2.0"):
+        predict(context, "/predictions/mlp/2.0", 200)
     context.pause(1)
 
 
