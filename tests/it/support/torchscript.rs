@@ -43,7 +43,7 @@ fn rewritten(zip: &[u8], change: impl Fn(&str, Vec<u8>) -> Vec<u8>) -> Vec<u8> {
         .with_alignment(64);
     for index in 0..from.len() {
         let mut entry = from.by_index(index).unwrap();
-        let (name, mut content) = (entry.name().to_owned(), Vec::new());
+        let (name, mut content) = (entry.name().unwrap().into_owned(), Vec::new());
         entry.read_to_end(&mut content).unwrap();
         to.start_file(&name, stored).unwrap();
         to.write_all(&change(&name, content)).unwrap();
