@@ -59,6 +59,7 @@ fn promise_04_sigterm_under_load_loses_no_accepted_request() {
             })
         })
         .collect();
+    eventually("there is load", || sent.lock().unwrap().len() >= 60);
     // What two workers can do within the drain's half a minute on a machine that is busy.
     let slow: Vec<_> = (0..3)
         .map(|_| {
@@ -83,7 +84,6 @@ fn promise_04_sigterm_under_load_loses_no_accepted_request() {
     let sent = sent.lock().unwrap();
     let lost =
         |(at, answered): &&(Instant, bool)| !answered && *at + Duration::from_millis(200) < asked;
-    assert!(sent.len() > 20, "no load");
     assert_eq!(sent.iter().filter(lost).count(), 0);
     assert!(server.log().contains("Torchfront has stopped."), "{}", server.log());
 }
