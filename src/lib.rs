@@ -23,6 +23,7 @@
 //! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `auth` `openapi` `metrics` |
 //! | [`server`] | assembly, start, drain | all |
 //! | [`mod@bench`] | the load generator of `torchfront bench`, for any HTTP server | |
+//! | [`probe`] | `torchfront cors probe`: the CORS of any running server, seen from outside | `cors` `download` |
 //!
 //! `tests/it/architecture.rs` keeps the last column. Two files serve several rooms: `pid_file.rs` (the
 //! background server) and `unfinished.rs` (what a killed process was writing).
@@ -85,6 +86,7 @@ pub mod http;
 pub mod metrics;
 pub mod openapi;
 mod pid_file;
+pub mod probe;
 pub mod registry;
 pub mod server;
 pub mod snapshot;

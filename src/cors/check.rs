@@ -14,7 +14,7 @@ use super::{
     diagnostic::Diagnostic,
     facts::RequestSketch,
     listener::Listener,
-    pattern::{HostPattern, OriginPattern, PortPattern},
+    pattern::OriginPattern,
     policy::CorsPolicy,
     settings::Compiled,
     spec::{Block, Mode},
@@ -114,7 +114,8 @@ impl PolicySummary {
     fn new(policy: &CorsPolicy) -> Self {
         let spec = policy.spec();
         let entries = policy.origins().entries();
-        let rows = entries.iter().take(MAX_ROWS).map(example).chain([STRANGER.to_owned()]);
+        let rows =
+            entries.iter().take(MAX_ROWS).map(OriginPattern::example).chain([STRANGER.to_owned()]);
         Self {
             listener: policy.listener(),
             policy: policy.label().to_string(),
@@ -144,7 +145,7 @@ impl MatrixRow {
 // === impl MatrixCell ===
 
 impl MatrixCell {
-    fn of(policy: &CorsPolicy, origin: &str, method: &str) -> Self {
+    pub(super) fn of(policy: &CorsPolicy, origin: &str, method: &str) -> Self {
         let (Ok(method), Ok(origin)) =
             (Method::from_bytes(method.as_bytes()), HeaderValue::from_str(origin))
         else {
@@ -156,19 +157,6 @@ impl MatrixCell {
             Verdict::Denied | Verdict::NotCors | Verdict::Off => Self::Hidden,
             Verdict::Blocked => Self::Refused,
         }
-    }
-}
-
-/// An origin that the entry covers.
-fn example(entry: &OriginPattern) -> String {
-    let host = match entry.host() {
-        HostPattern::Exact(host) => host.clone(),
-        HostPattern::Subdomains(base) => format!("sub.{base}"),
-    };
-    match entry.port() {
-        PortPattern::Default => format!("{}://{host}", entry.scheme()),
-        PortPattern::Number(port) => format!("{}://{host}:{port}", entry.scheme()),
-        PortPattern::Any => format!("{}://{host}:3000", entry.scheme()),
     }
 }
 

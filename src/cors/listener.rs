@@ -102,6 +102,20 @@ impl RoutePattern {
         (!decoded.contains('*')).then_some(Self { segments, below })
     }
 
+    /// A path that it matches, percent-encoded.
+    fn example(&self) -> String {
+        use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+        let mut path: String = self
+            .segments
+            .iter()
+            .map(|segment| format!("/{}", utf8_percent_encode(segment, NON_ALPHANUMERIC)))
+            .collect();
+        if self.below {
+            path.push_str("/x");
+        }
+        if path.is_empty() { "/".to_owned() } else { path }
+    }
+
     /// Whether a decoded path is the one or below it.
     pub fn matches(&self, decoded: &str) -> bool {
         let mut segments = path::segments(decoded);
@@ -142,6 +156,12 @@ impl ListenerPolicy {
         models.sort_by_key(|(name, _)| *name);
         let routes = self.routes.iter().map(|(_, policy)| policy);
         models.into_iter().map(|(_, policy)| policy).chain(routes)
+    }
+
+    /// A path that falls under this policy of a route.
+    pub(super) fn example_of_route(&self, policy: &Arc<CorsPolicy>) -> Option<String> {
+        let found = self.routes.iter().find(|(_, known)| Arc::ptr_eq(known, policy));
+        found.map(|(route, _)| route.example())
     }
 
     /// There are policies of models or routes.

@@ -26,7 +26,9 @@
 //! chooses among policies by model and route (`path` reads targets as the router does), `decide`
 //! decides, `answer` says it, `middleware` does it under the `policy_handle` in force (with
 //! `own_values` for speed) and tells the `observer`. `settings` compiles properties; `explain` and
-//! `check` tell people about it; `browser` is the other side of the wire.
+//! `check` tell people about it, `diff` compares two policies, `vectors` holds one against written
+//! expectations (all by `imagined` answers), `export` writes it for the edge; `browser` is the other
+//! side of the wire.
 
 mod actix;
 mod address;
@@ -37,11 +39,14 @@ mod cross_site;
 mod decide;
 mod decision;
 mod diagnostic;
+mod diff;
 mod explain;
+mod export;
 mod exposed;
 mod facts;
 mod headers;
 mod hosts;
+mod imagined;
 mod listener;
 mod methods;
 mod middleware;
@@ -59,6 +64,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod vary;
+mod vectors;
 mod wire;
 
 pub use answer::Answer;
@@ -67,7 +73,9 @@ pub use check::{CheckReport, PolicySummary};
 pub use decide::decide;
 pub use decision::{Action, AllowOrigin, Decision, Kind, Reason, Verdict};
 pub use diagnostic::{Diagnostic, Finding, Parsed, Severity};
+pub use diff::{Change, Direction, PolicyDiff};
 pub use explain::{Exchange, Explanation, Step, explain};
+pub use export::{Export, ExportTarget, Place, Unexpressible, export};
 pub use exposed::ExposedHeaders;
 pub use facts::{RequestFacts, RequestSketch};
 pub use headers::{AllowedHeaders, HeadersFault};
@@ -89,3 +97,5 @@ pub use settings::{
 pub use spec::{
     Accepted, Block, Conflict, DecisionLog, Engine, Mode, PolicySpec, PreflightStatus, Property,
 };
+pub use vectors::{Answers, Vector, VectorFile, VectorGroup, VectorOutcome, VectorPolicy};
+pub use wire::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};

@@ -40,6 +40,8 @@ pub use networks::{AddressClass, AllowedNetworks};
 pub use part_file::Downloaded;
 
 use crate::metrics::DownloadMetrics;
+pub(crate) use connect::system_config;
+
 use connect::Connector;
 use part_file::PartFile;
 

@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "engine",
             "handlers",
             "pid_file",
+            "probe",
             "registry",
             "server",
             "telemetry",
@@ -39,6 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("metrics", &["telemetry"]),
     ("openapi", &[]),
     ("pid_file", &[]),
+    ("probe", &["cors", "download"]),
     ("registry", &["archive", "batching", "download", "engine", "handlers", "metrics"]),
     (
         "server",
@@ -80,7 +82,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "tests/",
         ],
     ),
-    ("hyper", &["bench/", "download/"]),
+    ("hyper", &["bench/", "download/", "probe/"]),
     ("std::env::var", &["config/source.rs"]),
 ];
 

@@ -11,6 +11,9 @@ mod canary;
 mod cors;
 mod cors_commands;
 mod cors_engine;
+mod cors_files;
+mod cors_guide;
+mod cors_probe;
 mod cors_seed;
 #[cfg(feature = "torch")]
 mod cuda;

@@ -1,6 +1,7 @@
 //! What the tests share: a server in this process, a client that sees every byte, the goldens.
 
 mod client;
+pub mod edge;
 mod goldens;
 mod own_process;
 mod server;
