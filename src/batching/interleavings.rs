@@ -5,10 +5,10 @@
 //! next. A lost wake-up is a deadlock, which it reports with the schedule that led to it.
 
 #[path = "job.rs"]
-#[allow(dead_code, reason = "the jobs are looked at elsewhere")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "a second time is the purpose")]
 mod job;
 #[path = "queue.rs"]
-#[allow(dead_code, reason = "the queue is looked at elsewhere")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "a second time is the purpose")]
 mod queue;
 
 use std::num::NonZeroUsize;
