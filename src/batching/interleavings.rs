@@ -22,7 +22,7 @@ use self::job::{Answer, PredictError};
 use self::queue::{JobQueue, Next};
 use super::policy::{BatchPolicy, Filling};
 use super::waiting::PushError;
-use super::{policy, waiting};
+use super::{policy, sequences, waiting};
 use crate::engine::{DType, Elements, HostTensor, Value};
 use crate::handlers::{Asked, Form, Prediction, Sample};
 

@@ -25,6 +25,7 @@ mod model;
 mod model_keys;
 mod raw_forward;
 mod registration;
+mod sequence_settings;
 mod settings;
 mod supervision;
 #[cfg(test)]

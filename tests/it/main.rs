@@ -13,6 +13,7 @@ mod cors_commands;
 mod cors_engine;
 mod cors_files;
 mod cors_guide;
+mod cors_live;
 mod cors_probe;
 mod cors_seed;
 #[cfg(feature = "torch")]
@@ -37,6 +38,7 @@ mod own_handlers;
 mod predictions;
 mod process;
 mod routes;
+mod sequences;
 mod snapshots;
 mod support;
 mod tls;
