@@ -70,8 +70,18 @@ pub(super) async fn read(
     payload: &mut Payload,
     limit: usize,
 ) -> Result<RequestInput, ServeError> {
-    let content_type = header(request, CONTENT_TYPE);
     let body = collect(request, payload, limit).await?;
+    take_apart(header(request, CONTENT_TYPE), body).await
+}
+
+/// What a handler is given of a whole body that came with this `Content-Type`.
+///
+/// # Errors
+/// 400 for a body that cannot be taken apart, or that has more than 1024 parts.
+pub async fn take_apart(
+    content_type: Option<&str>,
+    body: Bytes,
+) -> Result<RequestInput, ServeError> {
     let Some(content_type) = content_type else { return Ok(RequestInput::body(None, body)) };
     let essence = essence(content_type);
     match essence.as_str() {

@@ -7,6 +7,7 @@ mod archive_command;
 mod archives;
 mod auth;
 mod bench;
+mod canary;
 mod cors;
 mod cors_commands;
 mod cors_engine;
@@ -21,6 +22,8 @@ mod downloads;
 mod engine;
 mod envelopes;
 mod explanations;
+#[cfg(feature = "torch")]
+mod faults;
 mod fuzz_corpus;
 mod goldens;
 mod images;
