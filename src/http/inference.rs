@@ -185,6 +185,7 @@ async fn predict(
     mut input: RequestInput,
     started: Instant,
 ) -> Result<HttpResponse, ServeError> {
+    input.accept = body::accept(request);
     input.request_id = RequestId::of(request).as_str().into();
     let name = model.name.clone();
     let trace = trace::current();

@@ -50,7 +50,7 @@ pub use access::{
     inference_access, inference_and_management_access, management_access, metrics_access,
 };
 pub use beacon::Beacon;
-pub use body::BodyLimits;
+pub use body::{BodyLimits, take_apart};
 pub use compression::Compression;
 pub use gate::PreflightGate;
 pub use middleware::AccessLog;
