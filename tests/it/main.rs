@@ -21,6 +21,7 @@ mod engine;
 mod envelopes;
 mod explanations;
 mod fuzz_corpus;
+mod game_day;
 mod goldens;
 mod lifecycle;
 mod listeners;
