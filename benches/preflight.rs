@@ -21,9 +21,10 @@ use actix_web::{App, Error, HttpResponse, web};
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 use torchfront::batching::{DecodePool, Filling};
 use torchfront::cors::{
-    Action, Cors, CorsPolicy, ListenerFacts, ListenerPolicies, RequestSketch, Setting, Unobserved,
-    compile, decide,
+    Action, Cors, CorsPolicy, ListenerFacts, ListenerPolicies, RequestSketch, Setting, compile,
+    decide,
 };
+use torchfront::cors_live::LiveCors;
 use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::fake::FakeEngine;
 use torchfront::handlers::{Catalog, Envelope};
@@ -175,18 +176,18 @@ fn app_state(access_log: bool) -> AppState {
         decode_pool: Arc::new(DecodePool::start(NonZeroUsize::MIN, 1).expect("a thread")),
         handlers: Catalog::default(),
     };
+    let cors = LiveCors::fixed(policies(LISTED), &metrics).expect("names are registered once");
     AppState {
         state: State {
             registry: Arc::new(Registry::new(loader, Default::default())),
             metrics,
+            cors,
             max_request_size: 6_553_500,
             max_response_size: 6_553_500,
             authorization: None,
             enable_model_api: false,
             unregister_model_timeout: Duration::from_secs(120),
         },
-        policies: policies(LISTED),
-        observer: Arc::new(Unobserved),
         access_log,
     }
 }

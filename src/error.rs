@@ -33,6 +33,12 @@ impl ServeError {
         ServeError::new(404, "ResourceNotFoundException", message)
     }
 
+    /// 404: no earlier CORS policy, or none of this hash.
+    pub fn no_such_policy() -> ServeError {
+        let message = "There is no such policy among the last 16; GET /cors/policy lists them.";
+        ServeError::new(404, "ResourceNotFoundException", message)
+    }
+
     /// 405 for a route that does not take this method.
     pub fn method_not_allowed() -> ServeError {
         let message = "Requested method is not allowed, please refer to API document.";

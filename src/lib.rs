@@ -11,6 +11,7 @@
 //! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors` `cli` `download` `metrics` `snapshot` |
 //! | [`snapshot`] | which models a server had, on disk | |
 //! | [`cors`] | who may call us from a browser; the decision is pure | |
+//! | [`cors_live`] | the policies in force: counted, logged, shown | `cors` `metrics` |
 //! | [`auth`] | token authorization: keys, key file, the layer that asks for them | |
 //! | [`archive`] | `.mar` files to checked files on disk | |
 //! | [`download`] | models from URLs into the model store | `metrics` |
@@ -20,7 +21,7 @@
 //! | [`registry`] | which models there are; one prediction's way through a model | the four above, `archive` `download` |
 //! | [`metrics`] | everything that is counted | `telemetry` |
 //! | [`openapi`] | API descriptions; pure | |
-//! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `auth` `openapi` `metrics` |
+//! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `cors_live` `auth` `openapi` `metrics` |
 //! | [`server`] | assembly, start, drain | all |
 //! | [`mod@bench`] | the load generator of `torchfront bench`, for any HTTP server | |
 //! | [`probe`] | `torchfront cors probe`: the CORS of any running server, seen from outside | `cors` `download` |
@@ -77,6 +78,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod cors;
+pub mod cors_live;
 pub mod download;
 pub mod engine;
 pub mod error;

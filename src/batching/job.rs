@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::queue::JobQueue;
+use super::sequences::Turn;
 use super::waiting::Ticket;
 use crate::handlers::{Prediction, Sample};
 
@@ -22,6 +23,8 @@ pub struct Job {
     pub deadline: Instant,
     /// The request's span, so that log lines of the worker carry its id.
     pub span: Span,
+    /// The turn in its sequence, which it holds until it is answered.
+    pub(super) turn: Option<Turn>,
     reply: oneshot::Sender<Result<Answer, PredictError>>,
 }
 
@@ -74,10 +77,10 @@ pub enum PredictError {
 
 impl Job {
     /// A job that is queued now, and where its answer comes out.
-    pub(super) fn new(sample: Sample, deadline: Instant) -> (Job, Receiver) {
+    pub(super) fn new(sample: Sample, deadline: Instant, turn: Option<Turn>) -> (Job, Receiver) {
         let (reply, receiver) = oneshot::channel();
         let (enqueued_at, span) = (Instant::now(), Span::current());
-        (Job { sample, enqueued_at, deadline, span, reply }, receiver)
+        (Job { sample, enqueued_at, deadline, span, turn, reply }, receiver)
     }
 
     /// True when nobody waits for the answer any more.

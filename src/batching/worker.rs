@@ -15,7 +15,8 @@ use super::direct::Direct;
 use super::job::{Answer, Job, PredictError};
 use super::policy::Filling;
 use super::queue::{JobQueue, Next};
-use crate::engine::{Device, Engine, EngineError, Module, give_way_to_reactors};
+use super::steps;
+use crate::engine::{Device, Engine, EngineError, Module, Value, give_way_to_reactors};
 use crate::handlers::{ExplainError, Handler, HandlerError, Prediction, Sample, Task};
 use crate::metrics::ModelMetrics;
 
@@ -152,6 +153,9 @@ impl Work {
         {
             return jobs.into_iter().for_each(|job| self.serve_explanation(job, started));
         }
+        if jobs.iter().any(|job| job.turn.is_some()) {
+            return jobs.into_iter().for_each(|job| self.serve_turn(job, started));
+        }
         let batch = Batch { work: self, started, spent: Spent::default(), rows: Cell::new(0) };
         bisect::serve(&batch, jobs);
         let took = started.elapsed();
@@ -167,17 +171,27 @@ impl Work {
             && self.queue.policy().filling == Filling::WorkConserving
     }
 
-    /// A batch of one on the calling thread; none when it failed.
-    pub(super) fn answer_here(&self, sample: Sample) -> Option<Answer> {
-        let (started, spent, rows) = (Instant::now(), Spent::default(), sample.asked.rows);
-        let prediction = self.predict(vec![sample], &spent).ok()?.pop()?;
-        self.metrics.batch(1);
-        self.metrics.queued(Duration::ZERO);
+    /// A batch on the calling thread, an answer for each sample; none when it failed. `joined` says
+    /// since when each waits.
+    pub(super) fn answer_here(
+        &self,
+        samples: Vec<Sample>,
+        joined: &[Instant],
+    ) -> Option<Vec<Answer>> {
+        let (started, spent) = (Instant::now(), Spent::default());
+        let (batch_size, rows) = (samples.len(), samples.iter().map(|it| it.asked.rows).sum());
+        let predictions = self.predict(samples, &spent).ok()?;
+        self.metrics.batch(batch_size);
         let took = started.elapsed();
         self.metrics.served(rows, took);
         self.metrics.worker_time(took, spent.handler.get());
-        let (queued, forward) = (Duration::ZERO, spent.forward.get());
-        Some(Answer { prediction, batch_size: 1, queued, forward })
+        let forward = spent.forward.get();
+        let answer = |(prediction, joined): (_, &Instant)| {
+            let queued = started.saturating_duration_since(*joined);
+            self.metrics.queued(queued);
+            Answer { prediction, batch_size, queued, forward }
+        };
+        Some(predictions.into_iter().zip(joined).map(answer).collect())
     }
 
     /// What the model says to the handler's other reading of a sample that it refused, if there is
@@ -190,6 +204,30 @@ impl Work {
         let prediction = self.predict(vec![other], spent).ok()?.into_iter().next()?;
         self.handler.learn();
         Some(prediction)
+    }
+
+    /// One request of a sequence, on the module that has the sequence's state.
+    fn serve_turn(&self, job: Job, started: Instant) {
+        let spent = Spent::default();
+        let module = match &job.turn {
+            Some(turn) => turn.module(&self.module),
+            None => Ok(Arc::clone(&self.module)),
+        };
+        let still = || !job.is_abandoned() && job.deadline > Instant::now();
+        let none = || PredictError::Failed("the handler gave no prediction".to_owned());
+        let result = module.map_err(PredictError::from).and_then(|module| {
+            let samples = vec![job.sample.clone()];
+            self.predict_on(&*module, samples, &spent, &still)?.pop().ok_or_else(none)
+        });
+        let took = started.elapsed();
+        match &result {
+            Ok(_) => self.metrics.served(job.sample.asked.rows, took),
+            Err(error) => job.span.in_scope(|| tracing::warn!(%error, "prediction failed")),
+        }
+        self.metrics.worker_time(took, spent.handler.get());
+        let queued = started.saturating_duration_since(job.enqueued_at);
+        let forward = spent.forward.get();
+        job.answer(result.map(|prediction| Answer { prediction, batch_size: 1, queued, forward }));
     }
 
     /// Many forwards for one sample, which was alone in its batch.
@@ -230,12 +268,26 @@ impl Work {
         samples: Vec<Sample>,
         spent: &Spent,
     ) -> Result<Vec<Prediction>, PredictError> {
+        self.predict_on(&*self.module, samples, spent, &|| true)
+    }
+
+    /// The same on a module. `still` is asked between the steps of a sample whether somebody waits.
+    fn predict_on(
+        &self,
+        module: &dyn Module,
+        samples: Vec<Sample>,
+        spent: &Spent,
+        still: &dyn Fn() -> bool,
+    ) -> Result<Vec<Prediction>, PredictError> {
         let asked: Vec<_> = samples.iter().map(|sample| sample.asked.clone()).collect();
         let began = Instant::now();
         let attempt = unpanicked(|| {
             let arguments = self.handler.collate(samples)?;
             let start = Instant::now();
-            let output = self.module.forward(arguments);
+            let output = match asked.as_slice() {
+                [only] if only.in_steps => in_steps(module, &arguments, only.rows, still),
+                _ => module.forward(arguments).map_err(PredictError::from),
+            };
             let took = start.elapsed();
             spent.forward.set(spent.forward.get() + took);
             let output = output?;
@@ -258,6 +310,24 @@ impl Work {
     }
 }
 
+/// One forward for each row, in order.
+fn in_steps(
+    module: &dyn Module,
+    arguments: &[Value],
+    rows: usize,
+    still: &dyn Fn() -> bool,
+) -> Result<Value, PredictError> {
+    let mut results = Vec::with_capacity(rows);
+    for number in 0..rows {
+        if !still() {
+            return Err(PredictError::DeadlinePassed);
+        }
+        let row = steps::row(arguments, rows, number).map_err(PredictError::Failed)?;
+        results.push(module.forward(row)?);
+    }
+    steps::join(results).map_err(PredictError::Failed)
+}
+
 // === impl Batch ===
 
 impl Runner for Batch<'_> {
@@ -270,7 +340,9 @@ impl Runner for Batch<'_> {
         let samples = jobs.iter().map(|job| job.sample.clone()).collect();
         let before = self.spent.forward.get();
         let result = self.work.predict(samples, &self.spent);
-        if let ([job], Ok(_)) = (jobs, &result) {
+        if let ([job, others @ ..], Ok(_)) = (jobs, &result)
+            && others.iter().all(|other| other.sample.asked.rows == 1)
+        {
             let took = self.spent.forward.get().saturating_sub(before);
             self.work.direct.timed(self.work, &job.sample, took);
         }

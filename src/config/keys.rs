@@ -86,7 +86,7 @@ const LONG: u64 = i64::MAX as u64;
 
 // Reasons that several keys share.
 const GRPC: &str = "gRPC is not available in this version; only REST listeners are started";
-const SEQUENCES: &str = "stateful sequence batching is not available in this version";
+const SEQUENCES: &str = "the headers of sequences have TorchServe's default names in this version";
 const NO_JVM: &str = "there is no JVM";
 const NO_NETTY: &str = "there is no Netty; number_of_netty_threads sets the HTTP threads";
 const NO_PYTHON: &str = "models run in this process, not in Python worker processes";

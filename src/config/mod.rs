@@ -14,6 +14,7 @@
 //! | `tls.rs` | the key and the certificate |
 //! | `stance.rs` | notes on keys without effect and on unknown keys |
 //! | `snapshot.rs` | which snapshot is restored, and what is written into the next ones |
+//! | `cors_source.rs` | the CORS settings again, while the server runs |
 //! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
 //! | `metrics.rs` | TorchServe's metrics: where they go, and the file that defines them |
 //! | `downloads.rs` | which URLs may be downloaded, how much of them |
@@ -25,6 +26,7 @@
 
 mod address;
 mod cors;
+mod cors_source;
 mod downloads;
 mod error;
 mod examination;
@@ -46,6 +48,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use address::{ListenAddress, Role, Scheme};
+pub use cors_source::CorsSource;
 pub use error::{ConfigError, ConfigErrors, Level, Note};
 pub use examination::{Examination, ExaminedKey, Runs};
 pub use load_models::{LoadModel, LoadModels};
@@ -257,7 +260,7 @@ impl Config {
         metrics::read(&mut config.metrics_settings, &typed, environment, &mut found);
         config.file = found.file;
         config.cors = std::mem::take(&mut found.cors);
-        let compiled = cors::compile(&config);
+        let compiled = cors::compile(&config, environment);
         config.policies = cors::take_policies(compiled, &mut found.errors, &mut found.notes);
         config.notes = found.notes;
         ConfigErrors::check(config, found.errors)
@@ -281,7 +284,7 @@ impl Config {
             config.load_models = LoadModels::parse(&setting.value).unwrap_or_default();
         }
         config.cors = std::mem::take(&mut found.cors);
-        ConfigErrors::check(cors::compile(&config), found.errors)
+        ConfigErrors::check(cors::compile(&config, environment), found.errors)
     }
 
     /// Everything that is a plain scalar.

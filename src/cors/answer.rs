@@ -65,7 +65,7 @@ impl CorsPolicy {
     ///
     /// Returns how many were removed. Doing it twice changes nothing.
     pub fn finish(&self, decision: &Decision, headers: &mut HeaderMap) -> usize {
-        if decision.verdict == Verdict::Off {
+        if decision.verdict == Verdict::Off || decision.shadow.is_some() {
             if self.varies_by_origin() {
                 vary::merge(headers, &VARY_ORIGIN);
             }

@@ -13,7 +13,7 @@ use super::{
     decision::Verdict,
     diagnostic::Diagnostic,
     facts::RequestSketch,
-    listener::Listener,
+    listener::{Listener, ListenerPolicy},
     pattern::OriginPattern,
     policy::CorsPolicy,
     settings::Compiled,
@@ -41,7 +41,7 @@ pub struct PolicySummary {
     pub policy: String,
     /// Some origin is allowed and the mode is enforce.
     pub on: bool,
-    /// `enforce` or `off`.
+    /// `enforce`, `shadow` or `off`.
     pub mode: Mode,
     /// How many origins and patterns are allowed; `*` counts as one.
     pub origins: usize,
@@ -95,16 +95,19 @@ impl CheckReport {
     /// Looks at what was compiled.
     pub fn new(compiled: &Compiled) -> Self {
         let policies = compiled.policies.iter().flat_map(|policies| {
-            Listener::ALL.into_iter().flat_map(|listener| {
-                let policy = policies.of(listener);
-                std::iter::once(policy.base()).chain(policy.overrides())
-            })
+            Listener::ALL.into_iter().flat_map(|listener| Self::summaries(policies.of(listener)))
         });
         Self {
             problems: compiled.problems.clone(),
             warnings: compiled.warnings.clone(),
-            policies: policies.map(|policy| PolicySummary::new(policy)).collect(),
+            policies: policies.collect(),
         }
+    }
+
+    /// The policies of one listener: its own, then those of models and routes.
+    pub fn summaries(listener: &ListenerPolicy) -> Vec<PolicySummary> {
+        let policies = std::iter::once(listener.base()).chain(listener.overrides());
+        policies.map(|policy| PolicySummary::new(policy)).collect()
     }
 }
 
@@ -180,6 +183,7 @@ impl fmt::Display for PolicySummary {
         let state = match (self.on, self.mode) {
             (true, _) => "on",
             (false, Mode::Off) => "off (mode)",
+            (false, Mode::Shadow) => "shadow: counted, nothing is sent",
             (false, Mode::Enforce) => "off (no origin is allowed)",
         };
         writeln!(f, "policy {}: {state}", self.policy)?;

@@ -74,6 +74,11 @@ pub fn api_of_path(path: &str) -> Listener {
     }
 }
 
+/// True for what shows and changes CORS itself: `/cors` and below.
+pub fn is_below_cors(path: &str) -> bool {
+    segments(&decode_path(path)).next() == Some("cors")
+}
+
 fn model_of_decoded(decoded: &str) -> Option<&str> {
     let mut segments = segments(decoded);
     let model = match [segments.next(), segments.next(), segments.next(), segments.next()] {

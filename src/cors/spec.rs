@@ -95,6 +95,8 @@ pub enum Block {
 pub enum Mode {
     /// It is.
     Enforce,
+    /// Decisions are counted, nothing else is done; [`Block`] still works.
+    Shadow,
     /// No header is sent, preflights go to the router; [`Block`] still works.
     Off,
 }

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use super::answer::answers;
 use super::arguments::Arguments;
 use super::declared::Declared;
+use super::declared_outputs::{self, DeclaredOutput};
 use super::json::{JsonError, Kind, Scanner};
 use super::number_array::{ElementType, number_array};
 use super::occlusion::{ExplanationSettings, attributions};
@@ -34,6 +35,8 @@ use crate::engine::{DType, HostTensor, Value};
 pub(super) struct BaseHandler {
     served: Served,
     arguments: Arguments,
+    /// Empty when everything is answered as it is.
+    outputs: Vec<DeclaredOutput>,
     explanations: ExplanationSettings,
     /// The model once took whole numbers as `float32` after refusing them as `int64`.
     whole_numbers_are_floats: AtomicBool,
@@ -57,6 +60,7 @@ impl BaseHandler {
         Ok(BaseHandler {
             served: Served::new(settings),
             arguments: Arguments::new(&settings.signature, declared)?,
+            outputs: DeclaredOutput::read_all(settings)?,
             explanations: ExplanationSettings::read(settings.model_config)?,
             whole_numbers_are_floats: AtomicBool::new(false),
         })
@@ -231,6 +235,9 @@ impl Handler for BaseHandler {
     }
 
     fn postprocess(&self, output: Value, asked: &[Asked]) -> Result<Vec<Prediction>, HandlerError> {
+        if !self.outputs.is_empty() {
+            return declared_outputs::answers(&self.outputs, &self.served, &output, asked);
+        }
         answers(&self.served, &output, asked)
     }
 
@@ -248,6 +255,10 @@ impl Handler for BaseHandler {
 
     fn inputs(&self) -> Vec<TensorMetadata> {
         self.arguments.metadata()
+    }
+
+    fn outputs(&self) -> Vec<TensorMetadata> {
+        self.outputs.iter().map(DeclaredOutput::metadata).collect()
     }
 
     fn reinterpret(&self, sample: &Sample) -> Option<Sample> {

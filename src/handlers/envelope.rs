@@ -159,7 +159,7 @@ impl Handler for Enveloped {
                     if input.protocol == Protocol::KServeV1 {
                         input.protocol = Protocol::TorchServe;
                     }
-                    input.request_id.clone()
+                    input.request_id.to_string()
                 });
                 let mut sample = self.inner.preprocess(input)?;
                 if let (Form::OpenInference(wanted), Some(id)) = (&mut sample.asked.form, id) {

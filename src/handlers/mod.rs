@@ -4,11 +4,14 @@
 //! before the queue, so that a bad input fails alone; `collate` and `postprocess` run on the worker,
 //! around the forward.
 
+mod activation;
 mod answer;
 mod arguments;
+mod audio;
 mod base;
 mod catalog;
 mod declared;
+mod declared_outputs;
 mod element;
 mod envelope;
 mod example;
@@ -19,6 +22,7 @@ mod instances;
 mod json;
 mod json_layout;
 mod json_number;
+mod json_rows;
 mod json_text;
 mod kept;
 mod labels;
@@ -33,13 +37,14 @@ mod output;
 mod python_value;
 mod raw_tensor;
 mod tensor_source;
+mod text;
 
 use std::sync::Arc;
 
 pub use catalog::Catalog;
 pub use envelope::{Envelope, Instances};
 pub use files::{Files, NoFiles};
-pub use input::{Parameter, Protocol, RequestInput};
+pub use input::{Parameter, Protocol, RequestInput, SequenceCall};
 pub use kept::Kept;
 pub use metadata::TensorMetadata;
 pub use model_key::{Effect, ModelKey, handler_keys};
@@ -49,7 +54,7 @@ pub use output::Prediction;
 use crate::engine::{EngineError, Signature, Value};
 
 /// The names of the handlers that [`built_in`] makes.
-pub const BUILT_IN: &[&str] = &["base_handler", "image_classifier"];
+pub const BUILT_IN: &[&str] = &["base_handler", "image_classifier", "text_classifier", "audio"];
 
 /// The handler called `name`, made for one model.
 ///
@@ -60,8 +65,10 @@ pub fn built_in(
     settings: HandlerSettings<'_>,
 ) -> Result<Arc<dyn Handler>, HandlerError> {
     match name {
+        "audio" => Ok(Arc::new(audio::WaveformModel::new(&settings)?)),
         "base_handler" => Ok(Arc::new(base::BaseHandler::new(&settings)?)),
         "image_classifier" => Ok(Arc::new(image::ImageClassifier::new(&settings)?)),
+        "text_classifier" => text::text_classifier(&settings),
         _ => Err(HandlerError::Model(format!(
             "there is no built-in handler `{name}`; there are {}",
             BUILT_IN.join(", ")

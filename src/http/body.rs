@@ -18,7 +18,7 @@ use futures_util::Stream;
 use futures_util::stream;
 
 use crate::error::ServeError;
-use crate::handlers::{Parameter, RequestInput};
+use crate::handlers::{Parameter, RequestInput, SequenceCall};
 
 /// A client that sends nothing of its body for this long is answered 408.
 const IDLE: Duration = Duration::from_secs(30);
@@ -28,8 +28,37 @@ const FIRST_ALLOCATION: usize = 1 << 20;
 const MAX_DRAINED: usize = 64 << 10;
 /// A client that has not sent such a body by then loses the connection.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
+/// A client has this long to send a short body.
+const SHORT_TIME: Duration = Duration::from_secs(5);
 /// Fields of a form or parts of a multipart body.
 const MAX_PARTS: usize = 1024;
+
+/// TorchServe's headers of sequences: the id, and whether it begins or ends here.
+const SEQUENCE: [&str; 3] =
+    ["ts_request_sequence_id", "ts_request_sequence_start", "ts_request_sequence_end"];
+/// The longest id of a sequence.
+const MAX_SEQUENCE_ID: usize = 128;
+
+/// What the headers say of the request's sequence.
+///
+/// # Errors
+/// 400 for an id that is too long or has other characters than visible ASCII.
+pub(super) fn sequence(request: &HttpRequest) -> Result<SequenceCall, ServeError> {
+    let [id, start, end] = SEQUENCE.map(|name| request.headers().get(name));
+    let id = id.map(|id| {
+        let visible = id.to_str().ok().filter(|id| (1..=MAX_SEQUENCE_ID).contains(&id.len()));
+        let visible = visible.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
+        visible.map(str::to_owned).ok_or_else(|| {
+            let [name, ..] = SEQUENCE;
+            let rule = format!("1 to {MAX_SEQUENCE_ID} visible ASCII characters");
+            ServeError::bad_request(format!("the header {name} must have {rule}"))
+        })
+    });
+    let yes = |value: Option<&actix_web::http::header::HeaderValue>| {
+        value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    };
+    Ok(SequenceCall { id: id.transpose()?, start: yes(start), end: yes(end) })
+}
 
 /// Reads the body and takes it apart.
 ///
@@ -50,6 +79,28 @@ pub(super) async fn read(
         "application/x-www-form-urlencoded" => form(essence, body),
         _ => Ok(RequestInput::body(Some(essence), body)),
     }
+}
+
+/// Reads a body of at most `limit` bytes; none for a longer one.
+///
+/// # Errors
+/// 408 for a client that takes longer than [`SHORT_TIME`], 400 for a body that cannot be read.
+pub(super) async fn read_short(
+    payload: &mut Payload,
+    limit: usize,
+) -> Result<Option<BytesMut>, ServeError> {
+    let whole = async {
+        let mut body = BytesMut::new();
+        while let Some(bytes) = next(payload).await? {
+            if body.len() + bytes.len() > limit {
+                return Ok(None);
+            }
+            body.extend_from_slice(&bytes);
+        }
+        Ok(Some(body))
+    };
+    let whole = tokio::time::timeout(SHORT_TIME, whole).await;
+    whole.unwrap_or_else(|_| Err(ServeError::body_too_slow()))
 }
 
 /// Reads what is left of a body that nobody wants, so that the connection can be used again. Stops

@@ -20,7 +20,6 @@ use actix_http::Payload;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
-use tracing::Instrument;
 
 use super::request_id::RequestId;
 use super::route::{Api, Asks, InferenceRoute, ModelCall};
@@ -175,13 +174,12 @@ async fn predict(
     version: Option<&str>,
     mut input: RequestInput,
 ) -> Result<HttpResponse, ServeError> {
-    let request_id = RequestId::of(request).to_string();
+    input.request_id = RequestId::of(request).as_str().into();
     let name = model.name.clone();
-    let span = tracing::info_span!("prediction", model = name, %request_id);
-    input.request_id = request_id;
+    input.sequence = body::sequence(request)?;
     // Found again: the body may have taken its time.
     drop(model);
-    let answer = state.registry.predict(&name, version, input).instrument(span).await?;
+    let answer = state.registry.predict(&name, version, input).await?;
     if answer.prediction.body.len() > state.max_response_size {
         return Err(ServeError::response_too_large(state.max_response_size));
     }

@@ -12,11 +12,11 @@ use std::time::Instant;
 use actix_http::RequestHead;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::Method;
 use actix_web::http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, PRAGMA,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use pin_project_lite::pin_project;
 
@@ -74,19 +74,11 @@ impl AccessLog {
             let started = Instant::now();
             let request_id = RequestId::choose(&request.headers);
             response.headers_mut().insert(X_REQUEST_ID, request_id.value());
-            self.write(request, &request_id, status, Some(outcome), started);
+            let headers = response.headers();
+            let (cors, listener) = (Some(outcome), self.listener);
+            let request_id = &request_id;
+            AccessLine { listener, request, request_id, status, headers, cors, started }.write();
         }
-    }
-
-    fn write(
-        &self,
-        request: &RequestHead,
-        request_id: &RequestId,
-        status: StatusCode,
-        cors: Option<CorsOutcome>,
-        started: Instant,
-    ) {
-        AccessLine { listener: self.listener, request, request_id, status, cors, started }.write();
     }
 }
 
@@ -160,7 +152,16 @@ where
         if this.log.enabled {
             let request = response.request();
             let cors = request.extensions().get::<CorsOutcome>().copied();
-            this.log.write(request.head(), this.request_id, status, cors, *this.started);
+            AccessLine {
+                listener: this.log.listener,
+                request: request.head(),
+                request_id: this.request_id,
+                status,
+                headers: response.headers(),
+                cors,
+                started: *this.started,
+            }
+            .write();
         }
         Poll::Ready(Ok(response))
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! gate.rs         a preflight ends here, before the application
 //! middleware.rs   request id, headers, counters, access log      every request
+//!   beacon.rs     what browsers report, of pages that are refused, too
 //!   (cors)        the decision on every other request
 //!     (auth)      requests without the key that access.rs says   PURE
 //!       dispatch    one entry per listener, here below
@@ -14,6 +15,7 @@
 
 mod access;
 mod access_log;
+mod beacon;
 mod body;
 mod gate;
 mod inference;
@@ -39,6 +41,7 @@ use futures_util::future::LocalBoxFuture;
 pub use access::{
     inference_access, inference_and_management_access, management_access, metrics_access,
 };
+pub use beacon::Beacon;
 pub use gate::PreflightGate;
 pub use middleware::AccessLog;
 pub use state::State;

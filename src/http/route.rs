@@ -122,6 +122,8 @@ pub(super) enum ManagementRoute {
         /// The model.
         model: String,
     },
+    /// `/cors/policy`, `/cors/denied`, ...
+    Cors(CorsRoute),
     /// `/workflows`.
     Workflows,
     /// `/workflows/{workflow}`.
@@ -131,6 +133,21 @@ pub(super) enum ManagementRoute {
     },
     /// No route.
     None,
+}
+
+/// A route below `/cors`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CorsRoute {
+    /// The policies in force.
+    Policy,
+    /// The most frequent refusals.
+    Denied,
+    /// How often origins are used.
+    Origins,
+    /// Reads the configuration again.
+    Reload,
+    /// Puts an earlier policy back.
+    Rollback,
 }
 
 /// Whether the API description of a listener is asked for.
@@ -263,6 +280,11 @@ impl ManagementRoute {
             ["token"] => ManagementRoute::Token,
             ["models"] => ManagementRoute::Models,
             ["workflows"] => ManagementRoute::Workflows,
+            ["cors", "policy"] => ManagementRoute::Cors(CorsRoute::Policy),
+            ["cors", "denied"] => ManagementRoute::Cors(CorsRoute::Denied),
+            ["cors", "origins"] => ManagementRoute::Cors(CorsRoute::Origins),
+            ["cors", "reload"] => ManagementRoute::Cors(CorsRoute::Reload),
+            ["cors", "rollback"] => ManagementRoute::Cors(CorsRoute::Rollback),
             [.., ""] | ["models", "", ..] | ["models", _, "", ..] => ManagementRoute::None,
             ["models", model] => ManagementRoute::Model { model: owned(model), version: None },
             ["models", model, version] => {

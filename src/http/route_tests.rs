@@ -255,6 +255,11 @@ fn managed_as(route: &ManagementRoute) -> Option<&'static str> {
         ManagementRoute::Model { .. } => "/models/{model_name}/{model_version}",
         ManagementRoute::SetDefault { .. } => "/models/{model_name}/{model_version}/set-default",
         ManagementRoute::Ready { .. } => "/v1/models/{model_name}",
+        ManagementRoute::Cors(CorsRoute::Policy) => "/cors/policy",
+        ManagementRoute::Cors(CorsRoute::Denied) => "/cors/denied",
+        ManagementRoute::Cors(CorsRoute::Origins) => "/cors/origins",
+        ManagementRoute::Cors(CorsRoute::Reload) => "/cors/reload",
+        ManagementRoute::Cors(CorsRoute::Rollback) => "/cors/rollback",
         ManagementRoute::Workflows => "/workflows",
         ManagementRoute::Workflow { .. } => "/workflows/{workflow}",
     })
@@ -262,7 +267,13 @@ fn managed_as(route: &ManagementRoute) -> Option<&'static str> {
 
 /// The paths of a document, each with one that a client would send.
 fn described(api: crate::openapi::ServedApi) -> Vec<(String, String)> {
-    let served = crate::openapi::Served { api, models: Vec::new(), tokens: true, model_api: true };
+    let served = crate::openapi::Served {
+        api,
+        models: Vec::new(),
+        tokens: true,
+        model_api: true,
+        report_path: None,
+    };
     let document = served.document();
     let paths = document["paths"].as_object().unwrap();
     let sent = |path: &str| {
@@ -303,6 +314,11 @@ fn every_management_route_is_in_the_openapi_document_and_every_path_of_it_is_tha
         "/v1/models/digits",
         "/workflows",
         "/workflows/flow",
+        "/cors/policy",
+        "/cors/denied/",
+        "/cors/origins",
+        "/cors/reload",
+        "/cors/rollback",
     ] {
         let template = managed_as(&ManagementRoute::of(path)).unwrap();
         assert!(described.iter().any(|(known, _)| known == template), "{path}: {template}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::TokenAuthorization;
+use crate::cors_live::LiveCors;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 
@@ -14,6 +15,8 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// The metrics.
     pub metrics: Metrics,
+    /// The CORS policies in force, and what is counted of them.
+    pub cors: Arc<LiveCors>,
     /// `max_request_size`, in bytes.
     pub max_request_size: usize,
     /// `max_response_size`, in bytes of a prediction.

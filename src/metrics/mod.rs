@@ -12,6 +12,8 @@
 //!   torchserve_model.rs  those of one model version
 //!   model.rs             all that is counted of one model version
 //!   responses.rs         all that is counted of one listener
+//!   histogram.rs         histograms that threads write without waiting for each other
+//!   stripe.rs            a place for each thread
 //!   downloads.rs         models that are downloaded
 //!   system.rs gpu.rs     processor, memory, disk, GPUs
 //!   text.rs              Prometheus' text
@@ -20,11 +22,13 @@
 mod definitions;
 mod downloads;
 mod gpu;
+mod histogram;
 mod log_file;
 mod mode;
 mod model;
 mod raw_forward;
 mod responses;
+mod stripe;
 mod system;
 mod text;
 mod torchserve;
@@ -33,18 +37,18 @@ mod torchserve_model;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts,
-    Registry as Families,
-};
+use prometheus::core::Collector;
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry as Families};
 
 pub use definitions::Definitions;
 pub use downloads::{ActiveDownload, DownloadMetrics};
+use histogram::{Histograms, Scale};
 pub use mode::MetricsMode;
 pub use model::{Accepted, ModelMetrics};
 pub use raw_forward::{RawForward, Served};
 pub use responses::ResponseCounters;
 use responses::ResponseThreads;
+pub use stripe::Striped;
 pub use system::SystemMetrics;
 pub use text::TEXT_FORMAT;
 use torchserve::{Series, TorchServe};
@@ -61,13 +65,13 @@ pub struct Metrics {
     http_requests: IntCounterVec,
     response_threads: ResponseThreads,
     downloads: DownloadMetrics,
-    batch_size: HistogramVec,
-    queue_seconds: HistogramVec,
-    preprocess_seconds: HistogramVec,
-    forward_seconds: HistogramVec,
-    postprocess_seconds: HistogramVec,
-    request_seconds: HistogramVec,
-    overhead_seconds: HistogramVec,
+    batch_size: Histograms,
+    queue_seconds: Histograms,
+    preprocess_seconds: Histograms,
+    forward_seconds: Histograms,
+    postprocess_seconds: Histograms,
+    request_seconds: Histograms,
+    overhead_seconds: Histograms,
     outcomes: IntCounterVec,
     queue_depth: IntGaugeVec,
     raw_forward_seconds: GaugeVec,
@@ -133,9 +137,8 @@ impl Metrics {
             let family = IntCounterVec::new(Opts::new(name, help), labels)?;
             families.register(Box::new(family.clone())).map(|()| family)
         };
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            let family = HistogramVec::new(options, &MODEL)?;
+        let histogram = |name: &str, help: &str, scale: Scale| {
+            let family = Histograms::new(name, help, &MODEL, scale)?;
             families.register(Box::new(family.clone())).map(|()| family)
         };
         let gauge = |name: &str, help: &str, labels: &[&str]| {
@@ -159,36 +162,36 @@ impl Metrics {
                 "Responses by listener and status class",
                 &["listener", "class"],
             )?,
-            batch_size: histogram("ts_batch_size", "Jobs in a batch", &BATCH_SIZES)?,
+            batch_size: histogram("ts_batch_size", "Jobs in a batch", Scale::Pieces(&BATCH_SIZES))?,
             queue_seconds: histogram(
                 "ts_queue_duration_seconds",
                 "In the job queue, until the batch is started",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             preprocess_seconds: histogram(
                 "ts_preprocess_duration_seconds",
                 "From the request to the handler's sample, the way to a free thread included",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             postprocess_seconds: histogram(
                 "ts_postprocess_duration_seconds",
                 "From the outputs of a batch to its predictions",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             forward_seconds: histogram(
                 "ts_forward_duration_seconds",
                 "One forward of a batch in the engine",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             request_seconds: histogram(
                 "ts_request_duration_seconds",
                 "From acceptance to the answer of a prediction",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             overhead_seconds: histogram(
                 "ts_overhead_duration_seconds",
                 "What of the duration of a prediction is neither queue nor forward",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             outcomes: count(
                 "ts_predictions_total",
@@ -220,6 +223,14 @@ impl Metrics {
             versions: Arc::default(),
             families,
         })
+    }
+
+    /// Adds families that another room counts: asked at every scrape.
+    ///
+    /// # Errors
+    /// [`MetricsError::Family`] when one of them is there already.
+    pub fn add(&self, families: Box<dyn Collector>) -> Result<(), MetricsError> {
+        Ok(self.families.register(families)?)
     }
 
     /// Writes the lines of `metrics_mode=log` that are on their way; later ones are lost. Blocks on

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{IntCounter, IntGauge};
 
 use super::raw_forward::Efficiency;
 
 use super::Metrics;
+use super::histogram::Histogram;
 use super::torchserve_model::TorchServeModel;
 
 /// Handles to one model version's series; writing to one takes no lock and no lookup.
@@ -84,9 +85,9 @@ impl Metrics {
             &self.request_seconds,
             &self.overhead_seconds,
         ] {
-            // A series that was never there needs no removal.
-            let _absent = family.remove_label_values(&labels);
+            family.remove_label_values(&labels);
         }
+        // A series that was never there needs no removal.
         let _absent = self.queue_depth.remove_label_values(&labels);
         for outcome in OUTCOMES {
             let _absent = self.outcomes.remove_label_values(&[name, version, outcome]);
@@ -115,27 +116,27 @@ impl ModelMetrics {
 
     /// A batch of this many jobs is about to run.
     pub fn batch(&self, jobs: usize) {
-        self.batch_size.observe(jobs as f64);
+        self.batch_size.number(jobs);
     }
 
     /// A job waited this long in the queue.
     pub fn queued(&self, time: Duration) {
-        self.queue_seconds.observe(time.as_secs_f64());
+        self.queue_seconds.time(time);
     }
 
     /// One forward took this long.
     pub fn forward(&self, time: Duration) {
-        self.forward_seconds.observe(time.as_secs_f64());
+        self.forward_seconds.time(time);
     }
 
     /// One request was made into a sample in this time.
     pub fn preprocess(&self, time: Duration) {
-        self.preprocess_seconds.observe(time.as_secs_f64());
+        self.preprocess_seconds.time(time);
     }
 
     /// The outputs of one batch were made into predictions in this time.
     pub fn postprocess(&self, time: Duration) {
-        self.postprocess_seconds.observe(time.as_secs_f64());
+        self.postprocess_seconds.time(time);
     }
 
     /// A worker had a batch in hand for `whole`, of which `handler` in the handler and the model.
@@ -168,8 +169,8 @@ impl Accepted<'_> {
         let served = queued + forward;
         self.outcome = &self.metrics.ok;
         self.metrics.torchserve.succeeded(self.versioned, latency, queued);
-        self.metrics.request_seconds.observe(latency.as_secs_f64());
-        self.metrics.overhead_seconds.observe(latency.saturating_sub(served).as_secs_f64());
+        self.metrics.request_seconds.time(latency);
+        self.metrics.overhead_seconds.time(latency.saturating_sub(served));
     }
 
     /// Answered with an error of the model or the server.

@@ -24,6 +24,7 @@ mod model;
 mod model_keys;
 mod raw_forward;
 mod registration;
+mod sequence_settings;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;

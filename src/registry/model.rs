@@ -14,10 +14,10 @@ use super::settings::ModelSettings;
 use super::weights::Weights;
 use super::workers::{Unchanged, WorkerInfo, WorkerLimits, Workers};
 use crate::batching::{
-    Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Panicked, PoolFull, PredictError,
-    PushError, unpanicked,
+    Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Landing, Panicked, PoolFull,
+    PredictError, PushError, SequenceLimits, Sequences, SequencesFull, Turn, unpanicked,
 };
-use crate::handlers::{Handler, HandlerError, RequestInput, Sample, TensorMetadata};
+use crate::handlers::{Handler, HandlerError, RequestInput, Sample, SequenceCall, TensorMetadata};
 use crate::metrics::{ModelMetrics, RawForward, Served};
 
 /// A model version that is registered.
@@ -44,7 +44,12 @@ pub struct Model {
     pub(super) workers: Workers,
     pub(super) decode_pool: Arc<DecodePool>,
     pub(super) direct: Arc<Direct>,
+    /// Where the model remembers what it was asked (`sequenceBatching`).
+    pub(super) sequences: Option<Arc<Sequences>>,
 }
+
+/// The header that tells a client its sequence, so that one that the server has named can go on.
+const SEQUENCE_ID: &str = "ts_request_sequence_id";
 
 /// A model that accepts nothing more. Its files and weights go with it.
 pub(super) struct Closing<'a> {
@@ -102,13 +107,22 @@ impl Model {
         version: Option<&str>,
     ) -> Result<Answer, ModelError> {
         let accepted_at = Instant::now();
+        let call = self.sequences.is_some().then(|| input.sequence.clone());
+        if call.is_some() && input.explain {
+            let text = "there are no explanations of a model with sequences";
+            return Err(ModelError::BadInput(text.to_owned()));
+        }
+        let request_id = Arc::clone(&input.request_id);
         let Ok(preprocessing) = self.begin_preprocess(input) else {
             return Err(self.reject(version));
         };
         let outcome = self.metrics.accepted(version.is_some());
         let deadline = accepted_at + self.settings.deadline();
         // The deadline is kept here, whatever the workers do: all of them may be stuck.
-        let walk = self.walk(admission, preprocessing, deadline);
+        let walk = async {
+            let turn = self.turn(call).await.map_err(|_| self.unavailable(version))?;
+            self.walk(admission, preprocessing, &request_id, deadline, turn).await
+        };
         let answered = tokio::time::timeout_at(deadline.into(), walk).await;
         match answered.unwrap_or(Err(PredictError::DeadlinePassed.into())) {
             Ok(answer) => {
@@ -128,11 +142,21 @@ impl Model {
         }
     }
 
+    /// The turn of a request in its sequence; none for a model without sequences.
+    async fn turn(&self, call: Option<SequenceCall>) -> Result<Option<Turn>, SequencesFull> {
+        match (&self.sequences, call) {
+            (Some(sequences), Some(call)) => sequences.turn(&call).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
     async fn walk(
         &self,
         admission: Admission<'_>,
         preprocessing: Preprocessing,
+        request_id: &str,
         deadline: Instant,
+        turn: Option<Turn>,
     ) -> Result<Answer, ModelError> {
         let flight = self.direct.enter();
         let began = Instant::now();
@@ -141,7 +165,8 @@ impl Model {
             Preprocessing::InPool(decoding) => decoding.wait().await,
         };
         let sample = preprocessed.map_err(|Panicked(text)| {
-            tracing::error!(model = self.name, panic = text, "preprocessing panicked");
+            let span = self.span(request_id);
+            span.in_scope(|| tracing::error!(panic = text, "preprocessing panicked"));
             ModelError::Preprocess
         })?;
         let sample = sample.map_err(|error| match error {
@@ -149,12 +174,39 @@ impl Model {
             HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
         })?;
         self.metrics.preprocess(began.elapsed());
-        if let Some(answer) = flight.run(&sample) {
-            return Ok(answer);
-        }
+        let Some(turn) = turn else {
+            let sample = match flight.run(sample).await {
+                Landing::Answer(answer) => return Ok(answer?),
+                Landing::Queue(sample) => sample,
+            };
+            return self.queued(admission, sample, request_id, deadline, None).await;
+        };
+        let id = turn.id().to_owned();
+        let answer = self.queued(admission, sample, request_id, deadline, Some(turn)).await;
+        let mut answer = answer?;
+        answer.prediction.headers.push((SEQUENCE_ID, id.into()));
+        Ok(answer)
+    }
+
+    async fn queued(
+        &self,
+        admission: Admission<'_>,
+        sample: Sample,
+        request_id: &str,
+        deadline: Instant,
+        turn: Option<Turn>,
+    ) -> Result<Answer, ModelError> {
+        let span = self.span(request_id);
         // Refused only when the model was dropped with requests in hand.
-        let reply = admission.push(sample, deadline).map_err(|_| PredictError::WorkerDied)?;
+        let pushed = span.in_scope(|| admission.push_in_turn(sample, deadline, turn));
+        let reply = pushed.map_err(|_| PredictError::WorkerDied)?;
         Ok(reply.wait().await?)
+    }
+
+    /// For a request that leaves its thread, so that log lines of others carry its id. One that does
+    /// not needs none: making it costs as much as a small model's forward.
+    fn span(&self, request_id: &str) -> tracing::Span {
+        tracing::info_span!("prediction", model = self.name, request_id)
     }
 
     /// Refuses a request that no worker would serve, before its body is read or judged.
@@ -174,7 +226,10 @@ impl Model {
             return Ok(Preprocessing::Here(input));
         }
         let handler = Arc::clone(&self.handler);
-        self.decode_pool.submit(move || handler.preprocess(input)).map(Preprocessing::InPool)
+        let span = self.span(&input.request_id);
+        let submitted =
+            span.in_scope(|| self.decode_pool.submit(move || handler.preprocess(input)));
+        submitted.map(Preprocessing::InPool)
     }
 
     /// Counts a request that gets no place, and says so.
@@ -247,6 +302,11 @@ impl Model {
     /// What the workers have done since the model was loaded.
     pub fn work_done(&self) -> Served {
         self.metrics.work_done()
+    }
+
+    /// The limits of its sequences, if it has any.
+    pub fn sequence_limits(&self) -> Option<SequenceLimits> {
+        self.sequences.as_ref().map(|sequences| sequences.limits())
     }
 
     /// `cpu` or `gpu`.

@@ -4,7 +4,9 @@
 //! stopped. The phases of the end are in `shutdown.rs`.
 
 mod app;
+mod cors_source;
 mod listeners;
+mod self_test;
 mod shutdown;
 mod snapshots;
 mod startup;
@@ -31,6 +33,7 @@ use crate::handlers::Catalog;
 use crate::metrics::{Metrics, SystemMetrics};
 use crate::registry::{LoadRequest, Registry};
 use listeners::Listener;
+use self_test::Target;
 use snapshots::Recorder;
 use tls::Tls;
 use unpack_dir::UnpackDir;
@@ -42,6 +45,8 @@ pub struct Server {
     keys: Option<PublishedKeys>,
     registry: Arc<Registry>,
     app: AppState,
+    /// The listeners, for `cors.selftest`.
+    targets: Vec<Target>,
     load: Vec<LoadRequest>,
     /// None when no snapshots are written.
     recorder: Option<Arc<Recorder>>,
@@ -150,8 +155,8 @@ impl ServerHandle {
         self.stop.send_replace(true);
     }
 
-    /// Asks the server to read again what may change while it runs: the certificate. What cannot be
-    /// used is said in the log, and what is in force stays.
+    /// Asks the server to read again what may change while it runs: the certificate and the CORS
+    /// policies. What cannot be used is said in the log, and what is in force stays.
     pub fn reload(&self) {
         self.reload.send_modify(|times| *times = times.wrapping_add(1));
     }

@@ -11,7 +11,8 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use super::startup::Summary;
-use super::{Phase, Server, system_metrics};
+use super::{Phase, Server, self_test, system_metrics};
+use crate::cors_live::Watch;
 
 /// The listeners have this long to finish the requests in hand.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
         metrics,
         system_metrics,
         tls,
+        app,
+        targets,
         phase,
         stop,
         reload,
@@ -47,6 +50,8 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     // Ends with this function.
     let _collecting = system_metrics.map(|(every, system)| system_metrics::run(every, system));
     let summary = Summary::of(&listeners, keys.as_ref(), tls.as_ref());
+    let watch = Watch::new(Arc::clone(&app.state.cors));
+    let _watching = Following(tokio::spawn(watch.follow(reload.subscribe())));
     let _following = tls.map(|tls| Following(tokio::spawn(tls.follow(reload.subscribe()))));
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
     let (servers, socket_files): (Vec<_>, Vec<_>) =
@@ -63,6 +68,9 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
             }
         })
     };
+    // Preflights need no model: they are answered from now on.
+    let live = Arc::clone(&app.state.cors);
+    let _asking = Following(tokio::spawn(self_test::run(targets, live)));
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         _ = loading => {

@@ -7,18 +7,20 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
+use super::cors_source::FromConfig;
 use super::listeners::{self, ListenError, Listener};
 use super::snapshots::{self, Recorder};
 use super::tls::{Tls, TlsError};
 use super::unpack_dir::UnpackDir;
-use super::{AppState, Parts, Phase, Server, shutdown};
+use super::{AppState, Parts, Phase, Server, self_test, shutdown};
 use crate::archive::{self, ArchiveLimits};
 use crate::auth::{KeyFileError, NoRandomness, PublishedKeys, TokenAuthorization};
 use crate::batching::{DecodePool, Filling};
 use crate::config::{
-    self, BatchPolicy, Config, ListenAddress, LoadModels, ModelEntry, Scheme, ServiceEnvelope,
+    self, BatchPolicy, Config, CorsSource, ListenAddress, LoadModels, ModelEntry,
+    ProcessEnvironment, Scheme, ServiceEnvelope,
 };
-use crate::cors::Unobserved;
+use crate::cors_live::LiveCors;
 use crate::download::Downloads;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
 use crate::handlers::Envelope;
@@ -140,18 +142,18 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         state: State {
             registry: Arc::clone(&registry),
             metrics: metrics.clone(),
+            cors: live_cors(&config, &metrics)?,
             max_request_size: config.max_request_size,
             max_response_size: config.max_response_size,
             authorization: authorization.clone(),
             enable_model_api: config.enable_model_api,
             unregister_model_timeout: config.unregister_model_timeout,
         },
-        policies: config.policies.clone(),
-        observer: Arc::new(Unobserved),
         access_log: config.access_log,
     };
     let tls = load_tls(&config)?;
     let listeners = listeners::open(&config, &app, tls.as_ref(), shutdown::DRAIN_TIMEOUT)?;
+    let targets = self_test::targets(&config, &listeners);
     // Once the addresses are ours: a second server that is started in the same folder by mistake
     // ends before it overwrites the keys of the first.
     let keys = authorization.map(|keys| keys.publish(&config.key_file)).transpose()?;
@@ -160,6 +162,7 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         keys,
         registry,
         app,
+        targets,
         load,
         recorder,
         unpack_dir,
@@ -190,6 +193,14 @@ fn gpus_seen() -> usize {
 #[cfg(not(feature = "torch"))]
 fn gpus_seen() -> usize {
     0
+}
+
+/// The CORS policies in service.
+fn live_cors(config: &Config, metrics: &Metrics) -> Result<Arc<LiveCors>, MetricsError> {
+    let source = CorsSource::new(config, ProcessEnvironment);
+    let settings = source.settings().to_vec();
+    let policies = config.policies.clone();
+    LiveCors::start(policies, settings, Box::new(FromConfig(source)), metrics)
 }
 
 /// The host's name as the kernel has it: TorchServe's label `Hostname`.

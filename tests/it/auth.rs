@@ -18,7 +18,7 @@ use torchfront::auth::{PublishedKeys, Refusal, RefusalReason, Scope, TokenAuthor
 use torchfront::batching::{DecodePool, Filling};
 use torchfront::cli::Overrides;
 use torchfront::config::Config;
-use torchfront::cors::Unobserved;
+use torchfront::cors_live::LiveCors;
 use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::TorchEngine;
 use torchfront::handlers::Catalog;
@@ -159,16 +159,18 @@ fn app(
         handlers: Catalog::default(),
     };
     let registry = Arc::new(Registry::new(loader, HashMap::new()));
+    let cors = LiveCors::fixed(config.policies, &metrics).unwrap();
     let state = State {
         registry,
         metrics,
+        cors,
         max_request_size: 1 << 20,
         max_response_size: 1 << 20,
         authorization,
         enable_model_api: false,
         unregister_model_timeout: HOUR,
     };
-    AppState { state, policies: config.policies, observer: Arc::new(Unobserved), access_log: true }
+    AppState { state, access_log: true }
 }
 
 #[actix_web::test]

@@ -12,6 +12,7 @@ mod cors_commands;
 mod cors_engine;
 mod cors_files;
 mod cors_guide;
+mod cors_live;
 mod cors_probe;
 mod cors_seed;
 #[cfg(feature = "torch")]
@@ -35,6 +36,7 @@ mod own_handlers;
 mod predictions;
 mod process;
 mod routes;
+mod sequences;
 mod snapshots;
 mod support;
 mod tls;

@@ -14,7 +14,7 @@ use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use serde_json::{Value, json};
 
-use crate::cors::Unobserved;
+use crate::cors_live::LiveCors;
 use crate::http::State;
 use crate::registry::tests::{Bench, PATIENCE, eventually};
 use crate::server::{AppState, Role, create_app};
@@ -37,6 +37,7 @@ impl Api {
         let state = State {
             registry: Arc::clone(&bench.registry),
             metrics: bench.metrics.clone(),
+            cors: LiveCors::fixed(Default::default(), &bench.metrics).unwrap(),
             max_request_size: 1 << 20,
             max_response_size: 1 << 20,
             authorization: None,
@@ -54,12 +55,7 @@ impl Api {
         Response = ServiceResponse<impl MessageBody>,
         Error = actix_web::Error,
     > {
-        let app = AppState {
-            state: self.state.clone(),
-            policies: Default::default(),
-            observer: Arc::new(Unobserved),
-            access_log: false,
-        };
+        let app = AppState { state: self.state.clone(), access_log: false };
         init_service(create_app(role, &app)).await
     }
 
