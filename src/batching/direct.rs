@@ -22,6 +22,7 @@ use arc_swap::ArcSwapOption;
 use super::job::{Answer, PredictError};
 use super::turn::{Place, Rider, Turn, Turns};
 use super::worker::Work;
+use crate::engine::Value;
 use crate::handlers::{Bucket, Sample};
 
 /// A forward that takes longer is a worker's.
@@ -176,9 +177,12 @@ impl Direct {
     }
 }
 
-/// The shape of a sample that is one row: a bucket says nothing of how many there are.
+/// The shape of a sample that is one row: a bucket says nothing of how many there are, nor of the
+/// sizes of the tensors in a list.
 fn shape(sample: &Sample) -> Option<&Bucket> {
-    sample.bucket.as_ref().filter(|_| sample.asked.rows == 1)
+    let known = |argument: &Value| matches!(argument, Value::Tensor(_));
+    let one = sample.asked.rows == 1 && sample.arguments.iter().all(known);
+    sample.bucket.as_ref().filter(|_| one)
 }
 
 /// How many rows share a forward where one alone takes this long.

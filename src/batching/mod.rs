@@ -22,6 +22,8 @@
 mod bisect;
 mod decode_pool;
 mod direct;
+#[cfg(test)]
+mod interleavings;
 mod job;
 mod policy;
 mod queue;
@@ -29,6 +31,7 @@ mod sequences;
 #[cfg(test)]
 mod simulation;
 mod steps;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod turn;

@@ -5,12 +5,13 @@
 //! the lock and the waiting threads. A caller that goes away, or whose deadline passes while every
 //! worker is busy, takes its job out itself ([`Reply`]): nothing dead takes room.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use super::job::{Job, PredictError, Reply};
 use super::policy::BatchPolicy;
 use super::sequences::Turn;
+use super::sync::{Condvar, Mutex, MutexGuard};
 use super::waiting::{PushError, Step, Ticket, Waiting, Wake};
 use crate::handlers::{Bucket, Sample};
 

@@ -53,6 +53,14 @@ impl Handler for Rows {
         Ok(values.iter().map(|value| Prediction::json(value.to_string())).collect())
     }
 
+    /// Asked for what the model refused, outside of what a batch catches.
+    fn reinterpret(&self, sample: &Sample) -> Option<Sample> {
+        let Some(Value::Tensor(tensor)) = sample.arguments.first() else { return None };
+        let Elements::Float32(values) = tensor.elements() else { return None };
+        assert!(!values.contains(&-13.0), "a mistake of the handler");
+        None
+    }
+
     fn explain(
         &self,
         sample: Sample,
@@ -516,4 +524,19 @@ async fn a_model_that_may_take_its_time_or_changes_itself_is_never_run_on_a_reac
             assert!(here(&direct, sample(1.0, 1)).await.is_none());
         }
     }
+}
+
+#[tokio::test]
+async fn promise_01_a_panic_around_a_batch_is_answered_and_its_worker_goes_on() {
+    let queue = queue(100, 8);
+    let module = Arc::<Doubles>::default();
+    let worker = start(&queue, &module);
+    for _ in 0..2 {
+        // Refused by the model; then the handler panics over it.
+        assert_eq!(text(push(&queue, -13.0)).await, Err(PredictError::WorkerDied));
+        assert_eq!(text(push(&queue, 3.0)).await.unwrap(), "6");
+    }
+    assert_eq!(worker.status(), WorkerStatus::Ready);
+    queue.close();
+    worker.join();
 }

@@ -1,16 +1,17 @@
 //! A worker: a thread that takes batches from its model's queue and answers them.
 //!
 //! Started by the registry. It owns nothing but its copy of the module's handle; the weights are
-//! shared by all workers of a model. A panic in a handler fails that batch, not the worker.
+//! shared by all workers of a model. A panic in a handler fails that batch; one around it fails the jobs
+//! in hand, which are answered. The worker goes on in both cases, and it is counted.
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::bisect::{self, Again, Runner};
-use super::decode_pool::unpanicked;
+use super::decode_pool::{Panicked, unpanicked};
 use super::direct::Direct;
 use super::job::{Answer, Job, PredictError};
 use super::policy::Filling;
@@ -28,8 +29,17 @@ pub struct Worker {
     pub device: Device,
     /// When it was started.
     pub started_at: SystemTime,
-    stop: Arc<AtomicBool>,
+    state: Arc<State>,
     thread: JoinHandle<()>,
+}
+
+/// What the thread shares with those who look after it.
+struct State {
+    /// It is to end after the batch in hand.
+    stop: AtomicBool,
+    born: Instant,
+    /// Milliseconds from `born` to the start of the batch in hand, and one more; 0 without a batch.
+    busy_since: AtomicU64,
 }
 
 /// The state of a worker as the describe API shows it.
@@ -73,6 +83,31 @@ struct Batch<'a> {
     rows: Cell<usize>,
 }
 
+/// After a panic around a batch: whatever the reason, the log is not to be flooded.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_millis(100);
+
+// === impl State ===
+
+impl State {
+    fn new() -> State {
+        let (stop, busy_since) = (AtomicBool::new(false), AtomicU64::new(0));
+        State { stop, born: Instant::now(), busy_since }
+    }
+
+    fn should_stop(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn begin_batch(&self) {
+        let millis = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.busy_since.store(millis + 1, Ordering::Relaxed);
+    }
+
+    fn end_batch(&self) {
+        self.busy_since.store(0, Ordering::Relaxed);
+    }
+}
+
 // === impl Worker ===
 
 impl Worker {
@@ -81,23 +116,29 @@ impl Worker {
     /// # Errors
     /// The operating system's, when it grants no more threads.
     pub(crate) fn start(id: usize, device: Device, work: Work) -> std::io::Result<Worker> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stop);
+        let state = Arc::new(State::new());
+        let shared = Arc::clone(&state);
         let work = Arc::new(work);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{id}"))
-            .spawn(move || work.run(device, &asked))?;
-        Ok(Worker { id, device, started_at: SystemTime::now(), stop, thread })
+            .spawn(move || work.run(device, &shared))?;
+        Ok(Worker { id, device, started_at: SystemTime::now(), state, thread })
     }
 
     /// Tells the worker to end after the batch in hand. The caller wakes the queue.
     pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.state.stop.store(true, Ordering::Release);
+    }
+
+    /// How long it has had its batch in hand; none while it waits for one.
+    pub fn busy_for(&self) -> Option<Duration> {
+        let since = self.state.busy_since.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.state.born.elapsed().saturating_sub(Duration::from_millis(since)))
     }
 
     /// What the describe API shows.
     pub fn status(&self) -> WorkerStatus {
-        if self.thread.is_finished() || self.stop.load(Ordering::Acquire) {
+        if self.thread.is_finished() || self.state.should_stop() {
             return WorkerStatus::Unloading;
         }
         WorkerStatus::Ready
@@ -118,21 +159,38 @@ impl Worker {
 // === impl Work ===
 
 impl Work {
-    fn run(self: Arc<Self>, device: Device, stop: &AtomicBool) {
+    fn run(self: Arc<Self>, device: Device, state: &State) {
         give_way_to_reactors();
         if let Err(error) = self.engine.enter_device(device) {
             tracing::error!(%error, ?device, "the worker's device is not ready");
         }
+        while let Err(panicked) = unpanicked(|| self.serve_all(state)) {
+            // Jobs that it had in hand were dropped, and answered by that.
+            state.end_batch();
+            self.count_panic(&panicked);
+            std::thread::sleep(PAUSE_AFTER_PANIC);
+        }
+    }
+
+    /// Serves until the worker is to end.
+    fn serve_all(self: &Arc<Self>, state: &State) {
         let mut threads = self.intra_op_threads.load(Ordering::Relaxed);
         self.engine.enter_worker_thread(threads);
-        while let Next::Batch(jobs) = self.queue.next(|| stop.load(Ordering::Acquire)) {
+        while let Next::Batch(jobs) = self.queue.next(|| state.should_stop()) {
+            state.begin_batch();
             let granted = self.intra_op_threads.load(Ordering::Relaxed);
             if granted != threads {
                 threads = granted;
                 self.engine.enter_worker_thread(threads);
             }
             self.serve(jobs);
+            state.end_batch();
         }
+    }
+
+    fn count_panic(&self, panicked: &Panicked) {
+        self.metrics.worker_panicked();
+        tracing::error!(panic = panicked.0, "a worker panicked; it goes on");
     }
 
     /// Runs the jobs as one batch and answers each of them.
@@ -255,8 +313,10 @@ impl Work {
             Ok(output?)
         };
         let attempt = unpanicked(|| self.handler.explain(job.sample.clone(), asked, &mut forward));
-        let explanations = attempt
-            .map_err(|panicked| PredictError::Failed(format!("the handler {panicked}")))??;
+        let explanations = attempt.map_err(|panicked| {
+            self.count_panic(&panicked);
+            PredictError::Failed(format!("the handler {panicked}"))
+        })??;
         let none = || PredictError::Failed("the handler gave no explanation".to_owned());
         explanations.into_iter().next().ok_or_else(none)
     }
@@ -299,6 +359,7 @@ impl Work {
         });
         spent.handler.set(spent.handler.get() + began.elapsed());
         let predictions = attempt.unwrap_or_else(|panicked| {
+            self.count_panic(&panicked);
             Err(PredictError::Failed(format!("the handler {panicked}")))
         })?;
         if predictions.len() != asked.len() {

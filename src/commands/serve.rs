@@ -42,6 +42,7 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
         Err(error) => return failed(&error.to_string()),
     };
     let result = runtime.block_on(async {
+        bear_limits_on_files();
         let server = Server::build(config).map_err(|error| error.to_string())?;
         tokio::spawn(stop_on_signal(server.handle()));
         tokio::spawn(reload_on_signal(server.handle()));
@@ -71,6 +72,15 @@ fn name_this_process(pid_file: &PidFile) -> bool {
         None => pid_file.write(std::process::id()).is_ok(),
         // Who started this one in the background has named it.
         Some(pid) => pid == rustix::process::getpid(),
+    }
+}
+
+/// A file that would grow beyond the process's limit (`ulimit -f`, `LimitFSIZE=`) is an error of that
+/// write, like a full disk: the signal that comes with it would end the server, loaded models and all.
+fn bear_limits_on_files() {
+    // Whoever waits for it is not needed: having asked replaces the default.
+    if let Err(error) = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())) {
+        tracing::warn!(%error, "SIGXFSZ cannot be handled");
     }
 }
 

@@ -12,13 +12,13 @@ use std::time::Duration;
 use actix_http::Payload;
 use actix_http::error::PayloadError;
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
 
 use crate::error::ServeError;
-use crate::handlers::{Parameter, RequestInput, SequenceCall};
+use crate::handlers::{Accept, Parameter, RequestInput, SequenceCall};
 
 /// A client that sends nothing of its body for this long is answered 408.
 const IDLE: Duration = Duration::from_secs(30);
@@ -70,8 +70,18 @@ pub(super) async fn read(
     payload: &mut Payload,
     limit: usize,
 ) -> Result<RequestInput, ServeError> {
-    let content_type = header(request, CONTENT_TYPE);
     let body = collect(request, payload, limit).await?;
+    take_apart(header(request, CONTENT_TYPE), body).await
+}
+
+/// What a handler is given of a whole body that came with this `Content-Type`.
+///
+/// # Errors
+/// 400 for a body that cannot be taken apart, or that has more than 1024 parts.
+pub async fn take_apart(
+    content_type: Option<&str>,
+    body: Bytes,
+) -> Result<RequestInput, ServeError> {
     let Some(content_type) = content_type else { return Ok(RequestInput::body(None, body)) };
     let essence = essence(content_type);
     match essence.as_str() {
@@ -159,6 +169,18 @@ pub(super) fn json_length(request: &HttpRequest) -> Result<Option<usize>, ServeE
             "Inference-Header-Content-Length must be one number: the bytes of JSON in the body",
         )),
     }
+}
+
+/// What the request's `Accept` says; a request may have several. The answer may come in pieces.
+pub(super) fn accept(request: &HttpRequest) -> Accept {
+    let lines: Vec<&str> =
+        request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok()).collect();
+    let mut accept = match lines.as_slice() {
+        [one] => Accept::parse(one),
+        several => Accept::parse(&several.join(",")),
+    };
+    accept.pieces = true;
+    accept
 }
 
 /// True when the body says that it is JSON.

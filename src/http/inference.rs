@@ -174,6 +174,7 @@ async fn predict(
     version: Option<&str>,
     mut input: RequestInput,
 ) -> Result<HttpResponse, ServeError> {
+    input.accept = body::accept(request);
     input.request_id = RequestId::of(request).as_str().into();
     let name = model.name.clone();
     input.sequence = body::sequence(request)?;

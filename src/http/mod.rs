@@ -42,6 +42,7 @@ pub use access::{
     inference_access, inference_and_management_access, management_access, metrics_access,
 };
 pub use beacon::Beacon;
+pub use body::take_apart;
 pub use gate::PreflightGate;
 pub use middleware::AccessLog;
 pub use state::State;

@@ -3,17 +3,21 @@
 //!
 //! The headers that every answer carries are added by `middleware.rs`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
     TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
 use serde::Serialize;
 
 use crate::auth::{Refusal, RefusalReason, Scope};
 use crate::error::ServeError;
-use crate::handlers::Prediction;
+use crate::handlers::{Pieces, Prediction};
 
 /// TorchServe's error body.
 #[derive(Serialize)]
@@ -55,8 +59,33 @@ pub(super) fn prediction(prediction: Prediction) -> HttpResponse {
             _ => tracing::warn!(name, "a handler's header cannot be sent"),
         }
     }
-    response.body(prediction.body)
+    match prediction.rest {
+        None => response.body(prediction.body),
+        Some(rest) => response.streaming(in_pieces(prediction.body, rest)),
+    }
 }
+
+/// A body that is made while it is sent. Between two pieces other clients have their turn; a piece
+/// that cannot be made ends the connection, so that nobody takes the part for the whole.
+fn in_pieces(first: Bytes, rest: Pieces) -> impl Stream<Item = Result<Bytes, PieceFailed>> {
+    stream::unfold(Some(0), move |next: Option<usize>| {
+        let (first, rest) = (first.clone(), rest.clone());
+        async move {
+            let index = next?;
+            let Some(before) = index.checked_sub(1) else { return Some((Ok(first), Some(1))) };
+            tokio::task::yield_now().await;
+            match catch_unwind(AssertUnwindSafe(|| rest.get(before))) {
+                Ok(piece) => piece.map(|piece| (Ok(piece), Some(index + 1))),
+                Err(_) => Some((Err(PieceFailed), None)),
+            }
+        }
+    })
+}
+
+/// A handler panicked while a piece of its answer was made.
+#[derive(Debug, thiserror::Error)]
+#[error("the rest of the answer could not be made")]
+struct PieceFailed;
 
 /// Headers that tell how a body is sent: not the handler's.
 const OF_THE_CONNECTION: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];

@@ -73,6 +73,7 @@ pub struct Metrics {
     request_seconds: Histograms,
     overhead_seconds: Histograms,
     outcomes: IntCounterVec,
+    worker_faults: IntCounterVec,
     queue_depth: IntGaugeVec,
     raw_forward_seconds: GaugeVec,
     served_rows: IntCounterVec,
@@ -198,6 +199,11 @@ impl Metrics {
                 "Predictions by outcome: accepted is the sum of ok, error, bad_input, cancelled, \
                  expired and those in hand; ts_inference_requests_total of accepted and rejected",
                 &["model_name", "model_version", "outcome"],
+            )?,
+            worker_faults: count(
+                "ts_worker_faults_total",
+                "Panics in a worker, and workers replaced because their forward does not end",
+                &["model_name", "model_version", "reason"],
             )?,
             raw_forward_seconds: gauge(
                 "ts_raw_forward_seconds",

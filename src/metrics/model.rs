@@ -30,6 +30,8 @@ pub struct ModelMetrics {
     rejected: IntCounter,
     cancelled: IntCounter,
     expired: IntCounter,
+    panicked: IntCounter,
+    stuck: IntCounter,
 }
 
 /// An accepted prediction that has no outcome yet. Dropped without one, its client has gone away:
@@ -40,6 +42,8 @@ pub struct Accepted<'a> {
     versioned: bool,
 }
 
+/// The label `reason` of a worker's faults.
+const FAULTS: [&str; 2] = ["panicked", "stuck"];
 /// The label `outcome`.
 const OUTCOMES: [&str; 7] =
     ["accepted", "ok", "error", "bad_input", "rejected", "cancelled", "expired"];
@@ -51,6 +55,7 @@ impl Metrics {
     pub fn model(&self, name: &str, version: &str) -> ModelMetrics {
         let labels = [name, version];
         let outcome = |outcome| self.outcomes.with_label_values(&[name, version, outcome]);
+        let fault = |reason| self.worker_faults.with_label_values(&[name, version, reason]);
         ModelMetrics {
             torchserve: self.versions.add(&self.torchserve, name, version),
             batch_size: self.batch_size.with_label_values(&labels),
@@ -69,6 +74,8 @@ impl Metrics {
             rejected: outcome("rejected"),
             cancelled: outcome("cancelled"),
             expired: outcome("expired"),
+            panicked: fault("panicked"),
+            stuck: fault("stuck"),
         }
     }
 
@@ -91,6 +98,9 @@ impl Metrics {
         let _absent = self.queue_depth.remove_label_values(&labels);
         for outcome in OUTCOMES {
             let _absent = self.outcomes.remove_label_values(&[name, version, outcome]);
+        }
+        for reason in FAULTS {
+            let _absent = self.worker_faults.remove_label_values(&[name, version, reason]);
         }
         self.forget_efficiency(name, version);
     }
@@ -152,6 +162,16 @@ impl ModelMetrics {
     /// A worker was told to end.
     pub fn worker_ended(&self, id: usize) {
         self.torchserve.worker_ended(id);
+    }
+
+    /// A handler or an engine panicked in a worker, which goes on.
+    pub fn worker_panicked(&self) {
+        self.panicked.inc();
+    }
+
+    /// A worker was replaced because its forward does not end.
+    pub fn worker_stuck(&self) {
+        self.stuck.inc();
     }
 
     /// Jobs that wait now.

@@ -214,6 +214,7 @@ impl Loader {
             devices,
             execution: opened.execution,
             workers: settings.min_workers.max(1),
+            response_timeout: settings.response_timeout,
             raw_forward: OnceLock::new(),
         };
         weights.ready(first, &equipment)?;
@@ -231,7 +232,7 @@ impl Loader {
             downloaded: None,
             runtime: opened.runtime.as_str().to_owned(),
             loaded_at_startup: opened.at_startup,
-            workers: Workers::new(equipment, weights),
+            workers: Arc::new(Workers::new(equipment, weights)),
             decode_pool: Arc::clone(&self.decode_pool),
             sequences,
             direct,

@@ -41,7 +41,7 @@ pub struct Model {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) queue: Arc<JobQueue>,
     pub(super) metrics: ModelMetrics,
-    pub(super) workers: Workers,
+    pub(super) workers: Arc<Workers>,
     pub(super) decode_pool: Arc<DecodePool>,
     pub(super) direct: Arc<Direct>,
     /// Where the model remembers what it was asked (`sequenceBatching`).
@@ -131,7 +131,10 @@ impl Model {
             }
             Err(error) => {
                 match &error {
-                    ModelError::Predict(PredictError::DeadlinePassed) => outcome.expired(),
+                    ModelError::Predict(PredictError::DeadlinePassed) => {
+                        outcome.expired();
+                        self.workers.deadline_passed();
+                    }
                     ModelError::BadInput(_) | ModelError::Predict(PredictError::BadInput(_)) => {
                         outcome.bad_input();
                     }

@@ -126,6 +126,9 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         metrics: metrics.clone(),
         handlers: parts.handlers,
     };
+    if let Some(store) = &config.model_store {
+        Downloads::tidy(store);
+    }
     let registry = Arc::new(Registry::new(loader, entries(&config)));
     let load = load_requests(&config, gpus)?;
     let recorder = Recorder::new(&config);

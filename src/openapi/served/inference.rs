@@ -175,6 +175,7 @@ pub(super) fn predicting(id: &str, about: &str) -> Value {
         json!({
             "application/json": {"schema": {}},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "image/png": {"schema": {"type": "string", "format": "binary"}},
             "text/plain": {"schema": {"type": "string"}},
         }),
     );

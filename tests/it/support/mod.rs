@@ -3,11 +3,15 @@
 mod client;
 pub mod edge;
 mod goldens;
+mod own_process;
 mod server;
+mod torchscript;
 
 pub use client::{Answer, Client, request};
 pub use goldens::{checkout, close, golden_archives};
+pub use own_process::OwnProcess;
 pub use server::TestServer;
+pub use torchscript::altered_echo;
 
 /// The kernel's name of this machine, as the server has it.
 pub fn hostname() -> String {
