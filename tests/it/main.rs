@@ -27,6 +27,7 @@ mod explanations;
 #[cfg(feature = "torch")]
 mod faults;
 mod fuzz_corpus;
+mod game_day;
 mod goldens;
 mod images;
 mod keys;
