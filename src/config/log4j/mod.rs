@@ -60,6 +60,9 @@ pub(super) fn read(
     log4j.ok()
 }
 
+/// Where the level of one of TorchServe's streams is.
+type LevelOf = fn(&mut Levels) -> &mut LevelFilter;
+
 // === impl Log4j ===
 
 impl Log4j {
@@ -74,7 +77,7 @@ impl Log4j {
     ) -> Result<Log4j, String> {
         let configuration = Configuration::parse(text, environment, unread)?;
         let mut sinks: Vec<(String, Sink)> = Vec::new();
-        let streams: [(&str, fn(&mut Levels) -> &mut LevelFilter); 3] = [
+        let streams: [(&str, LevelOf); 3] = [
             (SERVER, |levels| &mut levels.server),
             ("ACCESS_LOG", |levels| &mut levels.access),
             ("MODEL_LOG", |levels| &mut levels.model),
