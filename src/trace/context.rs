@@ -76,8 +76,13 @@ fn state<'a>(lines: impl Iterator<Item = &'a [u8]>) -> TraceState {
         }
         joined.push_str(line);
     }
-    if joined.split(',').count() > MAX_STATE_MEMBERS {
-        return TraceState::default();
+    // The crate takes a member without a key.
+    let mut members = 0;
+    for member in joined.split(',') {
+        members += 1;
+        if members > MAX_STATE_MEMBERS || member.trim_start().starts_with('=') {
+            return TraceState::default();
+        }
     }
     TraceState::from_str(&joined).unwrap_or_default()
 }
