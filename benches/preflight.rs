@@ -180,6 +180,7 @@ fn app_state(access_log: bool) -> AppState {
             registry: Arc::new(Registry::new(loader, Default::default())),
             metrics,
             max_request_size: 6_553_500,
+            bounds: Default::default(),
             max_response_size: 6_553_500,
             authorization: None,
             enable_model_api: false,

@@ -57,6 +57,30 @@ impl ServeError {
         ServeError::new(413, "RequestEntityTooLargeException", message)
     }
 
+    /// 414: the target is longer than `url_max_length`.
+    pub fn url_too_long(limit: usize) -> ServeError {
+        let message = format!(
+            "The request's target is longer than {limit} bytes; send a body, or raise url_max_length"
+        );
+        ServeError::new(414, "TooLongFrameException", message)
+    }
+
+    /// 415: the body is compressed. It would be inflated on the server's account.
+    pub fn content_encoding(named: &str) -> ServeError {
+        let message = format!(
+            "The body has Content-Encoding \"{}\"; send it as it is",
+            named.chars().take(32).filter(|c| !c.is_control()).collect::<String>()
+        );
+        ServeError::new(415, "UnsupportedMediaTypeException", message)
+    }
+
+    /// 503: as many bytes of bodies are in memory as may be.
+    pub fn no_body_memory() -> ServeError {
+        let message = "The server holds as many bytes of requests as it may; try again later, or \
+                       raise body_memory_max";
+        ServeError::new(503, "ServiceUnavailableException", message)
+    }
+
     /// 500 as in TorchServe, whose worker ends then: the answer is larger than `max_response_size`.
     pub fn response_too_large(limit: usize) -> ServeError {
         let message = format!(

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Action::CorsExplain(explain) => commands::cors_explain(&explain),
         Action::Archive(flags) => commands::archive(&flags),
         Action::Migrate(flags) => commands::migrate(&flags),
+        Action::Doctor(flags) => commands::doctor(&flags),
         Action::Bench(flags) => commands::bench(&flags),
     }
 }

@@ -1,10 +1,11 @@
 //! The command line: TorchServe's flags with TorchServe's meaning, plus `cors check | explain`,
-//! `archive`, `migrate` and `bench`.
+//! `archive`, `migrate`, `doctor` and `bench`.
 //!
 //! Called by `main.rs`. Only text is read here; what the values mean is decided in `config/`.
 
 mod archive;
 mod bench;
+mod doctor;
 mod migrate;
 
 use std::ffi::OsStr;
@@ -14,6 +15,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use archive::{Archive, ArchiveFormat};
 pub use bench::{Arrivals, Bench};
+pub use doctor::Doctor;
 pub use migrate::Migrate;
 
 /// What the flags say about the configuration; a flag that was not given says nothing.
@@ -68,6 +70,8 @@ pub enum Action {
     Archive(Box<Archive>),
     /// Report what of a TorchServe installation runs here.
     Migrate(Migrate),
+    /// Report how safely a configuration would serve.
+    Doctor(Doctor),
 }
 
 /// The whole command line.
@@ -170,6 +174,7 @@ enum Command {
     },
     Archive(Box<Archive>),
     Migrate(Migrate),
+    Doctor(Doctor),
     Bench(Box<Bench>),
 }
 
@@ -258,6 +263,7 @@ impl Cli {
             Some(Command::Cors { command: Cors::Explain(explain) }) => Action::CorsExplain(explain),
             Some(Command::Archive(archive)) => Action::Archive(archive),
             Some(Command::Migrate(migrate)) => Action::Migrate(migrate),
+            Some(Command::Doctor(doctor)) => Action::Doctor(doctor),
             Some(Command::Bench(bench)) => Action::Bench(bench),
             None if serve.version => Action::Version,
             None if serve.stop => Action::Stop { foreground: serve.foreground },

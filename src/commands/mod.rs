@@ -4,6 +4,7 @@ mod archive;
 mod background;
 mod bench;
 mod cors;
+mod doctor;
 mod migrate;
 mod notify;
 mod serve;
@@ -12,6 +13,7 @@ pub use archive::archive;
 pub use background::{start_in_background, stop};
 pub use bench::bench;
 pub use cors::{cors_check, cors_explain};
+pub use doctor::doctor;
 pub use migrate::migrate;
 pub use serve::serve;
 

@@ -112,9 +112,9 @@ async fn ask(
         Api::KServeV1 => Protocol::KServeV1,
         Api::OpenInference => Protocol::OpenInference { json_length: body::json_length(request)? },
     };
-    let mut input = body::read(request, payload, state.max_request_size).await?;
+    let mut input = body::read(request, payload, state.max_request_size, &state.bounds).await?;
     if call.asks == Asks::AsHeader {
-        body::add_query(request, &mut input);
+        body::add_query(request, &mut input, state.bounds.parts_max);
     }
     input.explain = asks_why(request, call.asks);
     input.url_path = call.url_path;
@@ -141,8 +141,8 @@ async fn invoke(
     if let Some(model) = known.as_ref().filter(|_| request.method() != Method::OPTIONS) {
         model.expect_workers(None)?;
     }
-    let mut input = body::read(request, payload, state.max_request_size).await?;
-    body::add_query(request, &mut input);
+    let mut input = body::read(request, payload, state.max_request_size, &state.bounds).await?;
+    body::add_query(request, &mut input, state.bounds.parts_max);
     let model = match known {
         Some(model) => model,
         None => {

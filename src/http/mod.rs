@@ -1,13 +1,14 @@
 //! The three listeners' APIs over actix: read the request, call one room, write the answer.
 //!
 //! ```text
+//! connection/     what one client may hold of the network
 //! gate.rs         a preflight ends here, before the application
 //! middleware.rs   request id, headers, counters, access log      every request
 //!   (cors)        the decision on every other request
 //!     (auth)      requests without the key that access.rs says   PURE
 //!       dispatch    one entry per listener, here below
 //!         route.rs  path -> route                                PURE
-//!         body.rs   body -> RequestInput
+//!         body.rs   body -> RequestInput, within request_bounds.rs
 //!         inference.rs  open_inference.rs  management/  token.rs  metrics.rs  openapi_json.rs
 //!         response.rs   Prediction, ServeError or Refusal -> answer
 //! ```
@@ -15,6 +16,7 @@
 mod access;
 mod access_log;
 mod body;
+pub mod connection;
 mod gate;
 mod inference;
 mod management;
@@ -22,6 +24,7 @@ mod metrics;
 mod middleware;
 mod open_inference;
 mod openapi_json;
+mod request_bounds;
 mod request_id;
 mod response;
 mod route;
@@ -41,6 +44,7 @@ pub use access::{
 };
 pub use gate::PreflightGate;
 pub use middleware::AccessLog;
+pub use request_bounds::{BodyMemory, RequestBounds};
 pub use state::State;
 
 use self::route::InferenceRoute;
@@ -57,7 +61,8 @@ pub async fn inference(
     state: web::Data<State>,
 ) -> HttpResponse {
     let mut payload = payload.into_inner();
-    let response = finish(inference::answer(&request, &mut payload, &state)).await;
+    let answer = bounded(&request, &state, inference::answer(&request, &mut payload, &state));
+    let response = finish(answer).await;
     body::drain(&mut payload).await;
     response
 }
@@ -69,14 +74,15 @@ pub async fn management(
     state: web::Data<State>,
 ) -> HttpResponse {
     let mut payload = payload.into_inner();
-    let response = finish(management::answer(&request, &mut payload, &state)).await;
+    let answer = bounded(&request, &state, management::answer(&request, &mut payload, &state));
+    let response = finish(answer).await;
     body::drain(&mut payload).await;
     response
 }
 
 /// Every request of the metrics listener.
 pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    finish(async { metrics::answer(&request, &state) }).await
+    finish(bounded(&request, &state, async { metrics::answer(&request, &state) })).await
 }
 
 /// Every request of a listener that serves inference and management (TorchServe's `ALL`): the path
@@ -118,6 +124,17 @@ pub fn refuse(
         ServiceResponse::new(request, response::refusal(refusal))
     }
     .boxed_local()
+}
+
+/// The answer, if the request's target is not too long.
+async fn bounded(
+    request: &HttpRequest,
+    state: &State,
+    answer: impl Future<Output = Result<HttpResponse, ServeError>>,
+) -> Result<HttpResponse, ServeError> {
+    let limit = state.bounds.url_max_length;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limit { Err(ServeError::url_too_long(limit)) } else { answer.await }
 }
 
 /// The answer, whatever happened: an error becomes TorchServe's JSON, a panic a 500.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::request_bounds::RequestBounds;
 use crate::auth::TokenAuthorization;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -16,6 +17,8 @@ pub struct State {
     pub metrics: Metrics,
     /// `max_request_size`, in bytes.
     pub max_request_size: usize,
+    /// The other bounds of a request.
+    pub bounds: RequestBounds,
     /// `max_response_size`, in bytes of a prediction.
     pub max_response_size: usize,
     /// The keys; none when token authorization is off.

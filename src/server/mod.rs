@@ -5,6 +5,7 @@
 
 mod app;
 mod listeners;
+mod plain;
 mod shutdown;
 mod snapshots;
 mod startup;

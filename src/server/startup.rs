@@ -22,7 +22,7 @@ use crate::cors::Unobserved;
 use crate::download::Downloads;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
 use crate::handlers::Envelope;
-use crate::http::State;
+use crate::http::{BodyMemory, RequestBounds, State};
 use crate::metrics::{Metrics, MetricsError};
 use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
 
@@ -141,6 +141,13 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
             registry: Arc::clone(&registry),
             metrics: metrics.clone(),
             max_request_size: config.max_request_size,
+            bounds: RequestBounds {
+                url_max_length: config.url_max_length,
+                body_timeout: config.bodies.timeout,
+                body_min_rate: config.bodies.min_rate,
+                parts_max: config.bodies.parts_max,
+                memory: BodyMemory::new(config.bodies.memory_max),
+            },
             max_response_size: config.max_response_size,
             authorization: authorization.clone(),
             enable_model_api: config.enable_model_api,

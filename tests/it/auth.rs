@@ -163,6 +163,7 @@ fn app(
         registry,
         metrics,
         max_request_size: 1 << 20,
+        bounds: Default::default(),
         max_response_size: 1 << 20,
         authorization,
         enable_model_api: false,

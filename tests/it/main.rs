@@ -5,6 +5,7 @@
 mod architecture;
 mod archive_command;
 mod archives;
+mod attacks;
 mod auth;
 mod bench;
 mod cors;
@@ -13,6 +14,7 @@ mod cors_engine;
 mod cors_seed;
 #[cfg(feature = "torch")]
 mod cuda;
+mod doctor;
 mod downloads;
 mod engine;
 mod envelopes;
@@ -30,7 +32,9 @@ mod openapi;
 mod own_handlers;
 mod predictions;
 mod process;
+mod promises;
 mod routes;
 mod snapshots;
+mod supply;
 mod support;
 mod tls;

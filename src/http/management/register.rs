@@ -66,7 +66,10 @@ pub(super) async fn answer(
     }
     let parameters = if body::is_json(request) {
         let limit = MAX_BODY.min(state.max_request_size);
-        Parameters::of_json(&body::collect(request, payload, limit).await?, &PARAMETERS)?
+        Parameters::of_json(
+            &body::collect(request, payload, limit, &state.bounds).await?,
+            &PARAMETERS,
+        )?
     } else {
         Parameters::of_query(request.query_string())
     };

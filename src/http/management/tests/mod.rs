@@ -38,6 +38,7 @@ impl Api {
             registry: Arc::clone(&bench.registry),
             metrics: bench.metrics.clone(),
             max_request_size: 1 << 20,
+            bounds: Default::default(),
             max_response_size: 1 << 20,
             authorization: None,
             enable_model_api: true,
