@@ -72,8 +72,7 @@ fn split<'a>(expression: &'a str, word: &str) -> Vec<&'a str> {
 
 #[test]
 fn every_crate_that_is_linked_has_a_licence_that_is_allowed() {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline", "--all-features"])
         .arg("--manifest-path")
         .arg(checkout("Cargo.toml"))

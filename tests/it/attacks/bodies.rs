@@ -19,14 +19,12 @@ fn attack_17_json_is_refused_by_what_it_says_and_not_believed() {
         ("a million arrays", deep("[")),
         ("a million objects", deep("{\"a\":")),
         ("a million arrays in a member", format!("{{\"data\": {}", deep("["))),
-        ("a key twice", "{\"data\": [1, 2, 3, 4], \"data\": [1, 2, 3, 4]}".to_owned()),
         ("half a surrogate", "{\"\\ud800\": [1, 2, 3, 4]}".to_owned()),
         ("a number without end", format!("[{}", "9".repeat(1_000_000))),
         ("a leading zero", "[01, 2, 3, 4]".to_owned()),
         ("a comma too many", "[1, 2, 3, 4,]".to_owned()),
         ("ragged rows", "[[1, 2, 3, 4], [1]]".to_owned()),
         ("a string without end", format!("\"{}", "x".repeat(1_000_000))),
-        ("a byte order mark", format!("\u{feff}{ROW}")),
         ("no bytes", String::new()),
         ("spaces", " ".repeat(1_000_000)),
     ] {
@@ -44,7 +42,7 @@ fn attack_17_json_is_refused_by_what_it_says_and_not_believed() {
     for (what, body) in [
         ("a thousand million elements", shape("[1000000000]", "[1]")),
         ("a shape that overflows", shape("[4294967296, 4294967296]", "[1]")),
-        ("a shape whose product wraps to 1", shape("[3, 6148914691236517205]", "[1]")),
+        ("a shape whose product is nearly 2^64", shape("[3, 6148914691236517205]", "[1]")),
         ("a negative length", shape("[-1, 4]", "[1, 2, 3, 4]")),
         ("a length of the largest", shape("[9223372036854775807]", "[1]")),
         ("a length beyond it", shape("[9223372036854775808]", "[1]")),
@@ -133,12 +131,12 @@ fn attack_20_parts_are_counted_and_their_file_names_never_used() {
 /// A PNG that says it is `width` x `height` and has no pixels.
 fn png(width: u32, height: u32) -> Vec<u8> {
     let sizes = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    let header = [b"IHDR", &sizes[..], &[8, 2, 0, 0, 0]].concat();
+    let header = [&b"IHDR"[..], &sizes, &[8, 2, 0, 0, 0]].concat();
     let mut check = flate2::Crc::new();
     check.update(&header);
     let end = b"\0\0\0\0IDAT\x35\xaf\x06\x1e";
     let start = b"\x89PNG\r\n\x1a\n\0\0\0\x0d";
-    [start, &header[..], &check.sum().to_be_bytes(), end].concat()
+    [&start[..], &header, &check.sum().to_be_bytes(), end].concat()
 }
 
 #[test]
@@ -146,8 +144,8 @@ fn attack_21_a_picture_is_refused_by_its_header_before_its_pixels_have_memory() 
     let store = crate::support::checkout("models");
     let lines = format!("model_store={}\nenable_metrics_api=false", store.display());
     let server = OwnProcess::serve_models("digits.mar", &lines);
-    let sample = std::fs::read(store.join("samples").join("7.png"));
-    let whole = sample.unwrap_or_else(|_| png(28, 28));
+    let sample = std::fs::read(store.join("samples").join("colour_3.png"));
+    let whole = sample.unwrap();
     let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>";
     let polyglot = [&b"GIF89a"[..], b"/*<script>alert(1)</script>*/"].concat();
     let before = server.peak();
