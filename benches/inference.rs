@@ -22,7 +22,9 @@ use torchfront::Config;
 use torchfront::config::{ListenAddress, LoadModel, LoadModels};
 use torchfront::engine::fake::FakeEngine;
 use torchfront::engine::{Device, Engine, LoadOptions, Module, TorchEngine, Value};
-use torchfront::handlers::{Envelope, Handler, HandlerSettings, RequestInput, Sample, built_in};
+use torchfront::handlers::{
+    Envelope, Handler, HandlerSettings, NoFiles, RequestInput, Sample, built_in,
+};
 use torchfront::registry::Model;
 use torchfront::server::{AppState, Parts, Phase, Role, Server, create_service};
 
@@ -204,6 +206,7 @@ fn handler(name: &str, model: &str) -> Arc<dyn Handler> {
         signature: module(model).signature().clone(),
         limit_max_image_pixels: true,
         envelope: Envelope::default(),
+        files: &NoFiles,
     };
     built_in(name, settings).expect("a built-in handler")
 }

@@ -103,7 +103,7 @@ fn sample(value: f32, width: usize) -> Sample {
     Sample {
         arguments: vec![Value::Tensor(tensor)],
         bucket: Some(Arc::from([(DType::Float32, vec![width])])),
-        asked: Asked { rows: 1, form: Form::Plain, task: Task::Predict },
+        asked: Asked::new(1, Form::Plain),
         inferred: 0,
     }
 }

@@ -234,7 +234,7 @@ fn size(value: &Value, part: Part) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handlers::{Requested, Task, Wanted};
+    use crate::handlers::{Requested, Wanted};
 
     fn float32(shape: &[usize], values: &[f32]) -> Value {
         Value::Tensor(HostTensor::new(shape.to_vec(), Elements::Float32(values.to_vec())).unwrap())
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn asked(rows: usize, form: Form) -> Asked {
-        Asked { rows, form, task: Task::Predict }
+        Asked::new(rows, form)
     }
 
     fn served() -> Served {

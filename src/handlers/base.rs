@@ -25,7 +25,7 @@ use super::open_inference_answer::Served;
 use super::open_inference_request::{Members, split};
 use super::{
     Asked, Bucket, ExplainError, Form, Forward, Handler, HandlerError, HandlerSettings, Parameter,
-    Prediction, RequestInput, Sample, Task, TensorMetadata,
+    Prediction, RequestInput, Sample, TensorMetadata,
 };
 use crate::engine::{DType, HostTensor, Value};
 
@@ -178,7 +178,7 @@ impl BaseHandler {
             Value::Tensor(tensor) => tensor.rows(),
             _ => None,
         });
-        let asked = Asked { rows: rows.unwrap_or(1), form, task: Task::Predict };
+        let asked = Asked::new(rows.unwrap_or(1), form);
         Sample { arguments, bucket, asked, inferred }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::{Argument, Elements, Signature};
-use crate::handlers::{Envelope, Wanted, built_in};
+use crate::handlers::{Envelope, NoFiles, Wanted, built_in};
 
 fn handler(arguments: &[(&str, &str)], model_config: &Json) -> Arc<dyn Handler> {
     try_handler(arguments, model_config).unwrap()
@@ -31,6 +31,7 @@ fn try_handler(
         signature,
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     built_in("base_handler", settings)
 }
@@ -68,7 +69,7 @@ fn float32(shape: &[usize], values: &[f32]) -> Value {
 fn one_sample_gets_a_batch_dimension() {
     let sample = send(&plain(), "[0.5, -0.25]").unwrap();
     assert_eq!(sample.arguments, [float32(&[1, 2], &[0.5, -0.25])]);
-    assert_eq!(sample.asked, Asked { rows: 1, form: Form::Plain, task: Task::Predict });
+    assert_eq!(sample.asked, Asked::new(1, Form::Plain));
     assert_eq!(sample.bucket.as_deref(), Some(&[(DType::Float32, vec![2])][..]));
     assert_eq!(sample.inferred, 0);
     let number = send(&plain(), " 5.0 ").unwrap();
@@ -220,7 +221,7 @@ fn raw_bytes_are_taken_for_one_declared_input() {
     let sample = typed(&declared(), Some("application/octet-stream"), &bytes).unwrap();
     let values: Vec<f32> = (0..8u8).map(f32::from).collect();
     assert_eq!(sample.arguments, [float32(&[2, 4], &values)]);
-    assert_eq!(sample.asked, Asked { rows: 2, form: Form::Plain, task: Task::Predict });
+    assert_eq!(sample.asked, Asked::new(2, Form::Plain));
     assert!(typed(&declared(), Some("application/octet-stream"), &bytes[..15]).is_err());
 }
 
@@ -247,7 +248,7 @@ fn open_inference_inputs_become_arguments_by_name_or_position() {
         assert_eq!(sample.arguments, expected);
         let wanted = Wanted { id: Some("7".to_owned()), ..Wanted::default() };
         let form = Form::OpenInference(Box::new(wanted));
-        assert_eq!(sample.asked, Asked { rows: 2, form, task: Task::Predict });
+        assert_eq!(sample.asked, Asked::new(2, form));
         let sizes = [(DType::Int64, vec![3]), (DType::Bool, vec![1]), (DType::Float32, vec![])];
         assert_eq!(sample.bucket.as_deref(), Some(&sizes[..]));
     }
@@ -402,6 +403,7 @@ fn unknown_handlers_are_named() {
         signature: Signature::default(),
         limit_max_image_pixels: true,
         envelope: Envelope::None,
+        files: &NoFiles,
     };
     let error = built_in("my_handler", settings).err().unwrap().to_string();
     assert!(error.starts_with("there is no built-in handler `my_handler`; there are base_handler"));

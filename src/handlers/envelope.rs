@@ -143,7 +143,7 @@ impl Enveloped {
         let task = parts[0].task;
         let form = Form::Instances(Box::new(Instances { parts, layout, key }));
         let arguments = self.inner.collate(samples)?;
-        let asked = Asked { rows, form, task };
+        let asked = Asked { task, ..Asked::new(rows, form) };
         Ok(Sample { arguments, bucket, asked, inferred })
     }
 }

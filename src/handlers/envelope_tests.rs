@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::{Argument, DType, Elements, HostTensor, Signature};
-use crate::handlers::{HandlerSettings, Parameter, built_in};
+use crate::handlers::{HandlerSettings, NoFiles, Parameter, built_in};
 
 fn enveloped(envelope: Envelope) -> Enveloped {
     let argument = Argument { name: "x".into(), kind: "Tensor".into(), required: true };
@@ -16,6 +16,7 @@ fn enveloped(envelope: Envelope) -> Enveloped {
         signature: Signature { arguments: vec![argument] },
         limit_max_image_pixels: true,
         envelope,
+        files: &NoFiles,
     };
     Enveloped::new(built_in("base_handler", settings).unwrap(), envelope)
 }
@@ -40,7 +41,7 @@ fn instances_become_one_sample_and_their_answers_one_answer() {
     assert_eq!(sample.arguments, [Value::Tensor(both.clone())]);
     assert_eq!(sample.asked.rows, 2);
     assert_eq!(sample.bucket.as_deref(), Some(&[(DType::Float32, vec![1])][..]));
-    let plain = Asked { rows: 1, form: Form::Plain, task: Task::Predict };
+    let plain = Asked::new(1, Form::Plain);
     let three = HostTensor::new(vec![3, 1], Elements::Float32(vec![7.0, 1.5, 2.5])).unwrap();
     let answers = handler.postprocess(Value::Tensor(three), &[plain, sample.asked]).unwrap();
     assert_eq!(answers[0].body, "[\n  7.0\n]");

@@ -1,6 +1,6 @@
 //! Arguments to try a model with before its first request. PURE.
 //!
-//! Made by the handlers that know the shapes (`base.rs`, `image_classifier.rs`), used by the registry
+//! Made by the handlers that know the shapes (`base.rs`, `image/classifier.rs`), used by the registry
 //! to compare an optimised model with the saved one and to warm it up. Always the same noise: zeros
 //! would let most mistakes of an optimisation pass, chance would let one pass on some starts.
 

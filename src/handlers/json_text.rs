@@ -1,6 +1,6 @@
 //! Writes JSON the way Python's `json.dumps` does, because TorchServe's answers are that text.
 //!
-//! Called by `answer.rs` and `image_classifier.rs` with one buffer per answer. Numbers are Python's
+//! Called by `answer.rs` and `image/classifier.rs` with one buffer per answer. Numbers are Python's
 //! `repr`: the shortest text that reads back as the same `float`, where a narrower float is widened
 //! first; `NaN`, `Infinity` and `-Infinity` are bare words. Strings are ASCII-escaped. There is no
 //! trailing newline.

@@ -1,6 +1,6 @@
 //! `index_to_name.json`: the names of a model's classes.
 //!
-//! Read once by `image_classifier.rs`. TorchServe's three forms: `{"0": "tabby"}`,
+//! Read once by `image/classifier.rs`. TorchServe's three forms: `{"0": "tabby"}`,
 //! `{"0": ["n02123045", "tabby"]}` (the last item counts) and `{"object_type_names": ["tabby"]}`.
 //! A class that the file does not name, or any class without the file, is called by its number.
 

@@ -12,16 +12,15 @@ mod declared;
 mod element;
 mod envelope;
 mod example;
+mod files;
 mod image;
-mod image_classifier;
-mod image_request;
-mod image_settings;
 mod input;
 mod instances;
 mod json;
 mod json_layout;
 mod json_number;
 mod json_text;
+mod kept;
 mod labels;
 mod metadata;
 mod model_key;
@@ -33,15 +32,15 @@ mod open_inference_request;
 mod output;
 mod python_value;
 mod raw_tensor;
-mod resample;
-mod resize;
 mod tensor_source;
 
 use std::sync::Arc;
 
 pub use catalog::Catalog;
 pub use envelope::{Envelope, Instances};
+pub use files::{Files, NoFiles};
 pub use input::{Parameter, Protocol, RequestInput};
+pub use kept::Kept;
 pub use metadata::TensorMetadata;
 pub use model_key::{Effect, ModelKey, handler_keys};
 pub use open_inference_request::{Requested, Wanted};
@@ -62,7 +61,7 @@ pub fn built_in(
 ) -> Result<Arc<dyn Handler>, HandlerError> {
     match name {
         "base_handler" => Ok(Arc::new(base::BaseHandler::new(&settings)?)),
-        "image_classifier" => Ok(Arc::new(image_classifier::ImageClassifier::new(&settings)?)),
+        "image_classifier" => Ok(Arc::new(image::ImageClassifier::new(&settings)?)),
         _ => Err(HandlerError::Model(format!(
             "there is no built-in handler `{name}`; there are {}",
             BUILT_IN.join(", ")
@@ -172,6 +171,11 @@ pub struct Asked {
     pub form: Form,
     /// What is to be answered.
     pub task: Task,
+    /// What the handler keeps of the request until it answers it.
+    pub kept: Kept,
+    /// The rows are run one after the other, each alone: the parts of a signal, for a model that
+    /// remembers what it has heard.
+    pub in_steps: bool,
 }
 
 /// What a request asks of the model.
@@ -244,4 +248,6 @@ pub struct HandlerSettings<'a> {
     pub limit_max_image_pixels: bool,
     /// `service_envelope`.
     pub envelope: Envelope,
+    /// The other files at the top of the archive.
+    pub files: &'a dyn Files,
 }

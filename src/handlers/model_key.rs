@@ -2,7 +2,7 @@
 //! migrate` say of them.
 //!
 //! The handlers' own keys are here, the server's in `registry/model_keys.rs`. What a value may be is
-//! decided where it is read (`declared.rs`, `image_settings.rs`, `occlusion.rs`); tests keep the names
+//! decided where it is read (`declared.rs`, `image/settings.rs`, `occlusion.rs`); tests keep the names
 //! equal.
 
 /// One key.
@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::engine::Signature;
-    use crate::handlers::{BUILT_IN, Envelope, HandlerSettings, built_in};
+    use crate::handlers::{BUILT_IN, Envelope, HandlerSettings, NoFiles, built_in};
 
     fn refusal(handler: &str, model_config: &Json) -> Option<String> {
         let settings = HandlerSettings {
@@ -93,6 +93,7 @@ mod tests {
             signature: Signature::default(),
             limit_max_image_pixels: true,
             envelope: Envelope::None,
+            files: &NoFiles,
         };
         built_in(handler, settings).err().map(|error| error.to_string())
     }

@@ -1,7 +1,7 @@
 //! Reads nested JSON arrays of numbers straight into a typed vector.
 //!
 //! Called by `base.rs` (one sample), `open_inference.rs` (the `data` of a tensor) and
-//! `image_classifier.rs` (a ready-made tensor). The shape is checked while reading: an array that
+//! `image/classifier.rs` (a ready-made tensor). The shape is checked while reading: an array that
 //! does not fit is refused at its first wrong item, with a JSON pointer to it. Memory is bounded by
 //! the number of commas in the body, counted before anything is allocated.
 

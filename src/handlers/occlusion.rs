@@ -295,7 +295,7 @@ mod tests {
     }
 
     fn ask(rows: usize, target: Option<usize>) -> Vec<Asked> {
-        vec![Asked { rows, form: Form::Plain, task: Task::Explain { target } }]
+        vec![Asked { task: Task::Explain { target }, ..Asked::new(rows, Form::Plain) }]
     }
 
     /// Two scores for each row: the sum of the row, and minus the sum. Refuses more than `most` rows.

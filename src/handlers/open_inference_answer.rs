@@ -1,7 +1,7 @@
 //! Writes the answer of the Open Inference Protocol: JSON, and raw tensors behind it where they were
 //! asked for.
 //!
-//! Called by `answer.rs` and `image_classifier.rs` on the worker, with the outputs that a model has.
+//! Called by `answer.rs` and `image/classifier.rs` on the worker, with the outputs that a model has.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::archive_files::ArchiveFiles;
 use super::error::RegisterError;
 use super::execution::Execution;
 use crate::archive::{ArchiveLimits, HandlerChoice, ModelArchive, Unnamed};
@@ -65,6 +66,7 @@ impl Inspector {
                 signature: module.signature().clone(),
                 limit_max_image_pixels: true,
                 envelope: self.envelope,
+                files: &ArchiveFiles(&archive),
             };
             Catalog::default().make(archive.handler(), settings).map_err(RegisterError::Handler)?;
             signature = Some(module.signature().clone());

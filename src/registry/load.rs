@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use super::archive_files::ArchiveFiles;
 use super::error::RegisterError;
 use super::execution::Execution;
 use super::model::Model;
@@ -249,6 +250,7 @@ impl Loader {
             signature,
             limit_max_image_pixels: self.defaults.limit_max_image_pixels,
             envelope: self.defaults.service_envelope,
+            files: &ArchiveFiles(archive),
         };
         self.handlers.make(archive.handler(), settings).map_err(RegisterError::Handler)
     }

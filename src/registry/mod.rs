@@ -14,6 +14,7 @@
 //!       raw_forward.rs    what the model takes with nothing around it
 //! ```
 
+mod archive_files;
 mod change;
 mod error;
 mod execution;

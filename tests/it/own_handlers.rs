@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 use torchfront::engine::{Elements, HostTensor, Value};
 use torchfront::handlers::{
     Asked, Catalog, ExplainError, Form, Forward, Handler, HandlerError, Prediction, RequestInput,
-    Sample, Task,
+    Sample,
 };
 use torchfront::server::Parts;
 
@@ -20,7 +20,7 @@ fn sample(text: &str) -> Sample {
     Sample {
         arguments: vec![Value::Tensor(HostTensor::new(shape, Elements::Float32(row)).unwrap())],
         bucket: None,
-        asked: Asked { rows: 1, form: Form::Plain, task: Task::Predict },
+        asked: Asked::new(1, Form::Plain),
         inferred: 0,
     }
 }
