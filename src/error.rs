@@ -33,10 +33,22 @@ impl ServeError {
         ServeError::new(404, "ResourceNotFoundException", message)
     }
 
+    /// 404: no earlier CORS policy, or none of this hash.
+    pub fn no_such_policy() -> ServeError {
+        let message = "There is no such policy among the last 16; GET /cors/policy lists them.";
+        ServeError::new(404, "ResourceNotFoundException", message)
+    }
+
     /// 405 for a route that does not take this method.
     pub fn method_not_allowed() -> ServeError {
         let message = "Requested method is not allowed, please refer to API document.";
         ServeError::new(405, "MethodNotAllowedException", message)
+    }
+
+    /// 403: a page of another origin asks for what is the console's own.
+    pub fn foreign_page() -> ServeError {
+        let message = "Only the console's own page may ask for this.";
+        ServeError::new(403, "ForbiddenException", message)
     }
 
     /// 400 with a reason.
@@ -65,20 +77,26 @@ impl ServeError {
         ServeError::new(414, "TooLongFrameException", message)
     }
 
-    /// 415: the body is compressed. It would be inflated on the server's account.
-    pub fn content_encoding(named: &str) -> ServeError {
-        let message = format!(
-            "The body has Content-Encoding \"{}\"; send it as it is",
-            named.chars().take(32).filter(|c| !c.is_control()).collect::<String>()
-        );
-        ServeError::new(415, "UnsupportedMediaTypeException", message)
-    }
-
     /// 503: as many bytes of bodies are in memory as may be.
     pub fn no_body_memory() -> ServeError {
         let message = "The server holds as many bytes of requests as it may; try again later, or \
                        raise body_memory_max";
         ServeError::new(503, "ServiceUnavailableException", message)
+    }
+
+    /// 413: a compressed body whose content is out of proportion to what was sent.
+    pub fn body_inflates_too_far(ratio: usize) -> ServeError {
+        let message = format!(
+            "The compressed request body inflates to more than {ratio} times its size; send it \
+             plain, or raise max_request_ratio"
+        );
+        ServeError::new(413, "RequestEntityTooLargeException", message)
+    }
+
+    /// 415: the body is compressed in a way that is not known, or more than once.
+    pub fn coding_not_supported() -> ServeError {
+        let message = "Content-Encoding must be gzip, deflate or identity, and one of them alone";
+        ServeError::new(415, "UnsupportedMediaTypeException", message)
     }
 
     /// 500 as in TorchServe, whose worker ends then: the answer is larger than `max_response_size`.
@@ -305,3 +323,7 @@ impl From<ArchiveError> for ServeError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

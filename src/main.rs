@@ -22,6 +22,10 @@ fn main() -> ExitCode {
         }
         Action::CorsCheck(check) => commands::cors_check(&check),
         Action::CorsExplain(explain) => commands::cors_explain(&explain),
+        Action::CorsProbe(probe) => commands::cors_probe(&probe),
+        Action::CorsExport(flags) => commands::cors_export(&flags),
+        Action::CorsDiff(diff) => commands::cors_diff(&diff),
+        Action::CorsVectors(vectors) => commands::cors_vectors(&vectors),
         Action::Archive(flags) => commands::archive(&flags),
         Action::Migrate(flags) => commands::migrate(&flags),
         Action::Doctor(flags) => commands::doctor(&flags),

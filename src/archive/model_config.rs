@@ -52,6 +52,14 @@ pub struct ModelConfig {
     pub use_job_ticket: bool,
     /// `sequenceBatching`.
     pub sequence_batching: bool,
+    /// `sequenceMaxIdleMSec`, above 0.
+    pub sequence_max_idle: Option<Duration>,
+    /// `sequenceTimeoutMSec`, above 0.
+    pub sequence_timeout: Option<Duration>,
+    /// `maxNumSequence`, at least 1.
+    pub max_num_sequence: Option<u32>,
+    /// `maxSequenceJobQueueSize`, at least 1.
+    pub max_sequence_job_queue_size: Option<u32>,
     /// `continuousBatching`.
     pub continuous_batching: bool,
     /// `asyncCommunication`.
@@ -124,6 +132,13 @@ impl ModelConfig {
             job_queue_size: keys.unsigned("jobQueueSize").filter(|size| *size > 0),
             use_job_ticket: keys.boolean("useJobTicket"),
             sequence_batching: keys.boolean("sequenceBatching"),
+            sequence_max_idle: keys
+                .unsigned("sequenceMaxIdleMSec")
+                .filter(|ms| *ms > 0)
+                .map(millis),
+            sequence_timeout: keys.unsigned("sequenceTimeoutMSec").filter(|ms| *ms > 0).map(millis),
+            max_num_sequence: keys.at_least_one("maxNumSequence"),
+            max_sequence_job_queue_size: keys.at_least_one("maxSequenceJobQueueSize"),
             continuous_batching: keys.boolean("continuousBatching"),
             async_communication: keys.boolean("asyncCommunication"),
             rest: Value::Null,

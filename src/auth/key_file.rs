@@ -15,9 +15,12 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::keys::{ExpiringToken, Keys};
+use crate::unfinished;
 
 /// Read and write for the owner, nothing for anybody else.
 const MODE: u32 = 0o600;
+/// The hidden names of files that are being written.
+const UNFINISHED: &str = ".key_file-";
 /// More than any key file has.
 const MAX_SIZE: u64 = 4096;
 
@@ -88,11 +91,14 @@ impl KeyFile {
     fn try_write(&self, keys: &Keys) -> io::Result<()> {
         let text = text(keys)?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
+        // Of a process that was killed: it holds keys.
+        unfinished::sweep(folder, |name| name.starts_with(UNFINISHED));
         // O_CREAT | O_EXCL with the mode: there is no moment at which others could open it.
         let mut file = tempfile::Builder::new()
-            .prefix(".key_file-")
+            .prefix(UNFINISHED)
             .permissions(Permissions::from_mode(MODE))
             .tempfile_in(folder)?;
+        unfinished::claim(file.as_file());
         let mode = file.as_file().metadata()?.permissions().mode() & 0o777;
         if mode & !MODE != 0 {
             let reason = format!("its file system lets others read it (mode {mode:o}, not 600)");
@@ -242,5 +248,13 @@ mod tests {
         file.remove(&other);
         assert!(!file.path().exists());
         file.remove(&other);
+    }
+
+    #[test]
+    fn what_a_killed_process_was_writing_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(crate::unfinished::tests::old_file(&folder.path().join(".key_file-dead")));
+        KeyFile::at(&folder.path().join("key_file.json")).unwrap().write(&keys()).unwrap();
+        assert_eq!(names(folder.path()), ["key_file.json"]);
     }
 }

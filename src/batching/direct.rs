@@ -1,31 +1,44 @@
-//! A request that is alone, to a model that answers at once: run where it was read.
+//! A model that answers at once: run where the request was read.
 //!
 //! The way to a worker and back costs two changes of threads, tens of microseconds; the forward of a
-//! small model takes five. So when no other request is at this model and the workers have seen that
-//! a sample of this shape takes next to nothing, the reactor runs it. Asked by the registry for every
-//! request, told by the workers.
+//! small model takes five. So when the workers have seen that a sample of this shape takes next to
+//! nothing, the reactor runs it: at once when no other request is at this model, else together with
+//! those that it reads in the same turn (`turn.rs`). Asked by the registry for every request, told by
+//! the workers.
 //!
 //! A reactor must never wait: only a module whose time the shapes tell is run here (no loop, no
-//! state), only the shape that the workers have timed, and a run that took long is the last until
-//! they have timed it again. Requests that are not alone go through the queue and are batched.
+//! state), only the shape that the workers have timed, never more rows than take half a millisecond,
+//! and when runs take long they end until the workers have timed the shape again. What is not run
+//! here, or fails here, goes through the queue, where errors are told.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
-use super::job::Answer;
+use super::job::{Answer, PredictError};
+use super::turn::{Joined, Place, Rider, Turn, Turns};
 use super::worker::Work;
+use crate::engine::Value;
 use crate::handlers::{Bucket, Sample};
 
 /// A forward that takes longer is a worker's.
 const QUICK: Duration = Duration::from_micros(100);
 /// Quick runs in a row before the shape is known to be quick.
-const RUNS: usize = 16;
-/// A run on the reactor that took longer, for whatever reason, is the last for now.
+const RUNS: u32 = 16;
+/// What the rows of one turn may take, were each run alone.
+const TURN: Duration = Duration::from_micros(500);
+/// A run on the reactor that took longer was slow.
 const SLOW: Duration = Duration::from_millis(1);
+/// A request that comes later after another one's run may be its client's next.
+const RIGHT_BEHIND: Duration = Duration::from_micros(15);
+/// Requests that are run at once after one has waited a turn for nobody.
+const ALONE: u32 = 32;
+/// Two slow runs with fewer runs between them are no accident of a thread that lost its processor.
+const APART: u32 = 100;
 
 /// What is known of one model version.
 #[derive(Default)]
@@ -34,6 +47,9 @@ pub struct Direct {
     flights: AtomicUsize,
     learning: Mutex<Learning>,
     known: ArcSwapOption<Known>,
+    turns: Turns,
+    /// How many more runs remember the last slow one.
+    suspicion: AtomicU32,
 }
 
 /// One request at the model.
@@ -43,19 +59,54 @@ pub struct Flight<'a>(&'a Direct);
 #[derive(Default)]
 struct Learning {
     bucket: Option<Bucket>,
-    runs: usize,
+    runs: u32,
+    took: Duration,
 }
 
 /// A shape that is quick, and a worker that has its module.
 struct Known {
     bucket: Bucket,
+    /// What a turn may hold.
+    rows: NonZeroUsize,
     /// Goes with the worker.
     work: Weak<Work>,
+}
+
+/// What becomes of a sample that came to [`Flight::run`].
+pub enum Landing {
+    /// It was run here.
+    Answer(Result<Answer, PredictError>),
+    /// It is to be queued.
+    Queue(Sample),
+}
+
+/// How requests come to a thread. It goes through what has arrived one by one, so that a request which
+/// is the only one at its model may yet be one of many: this tells by those before it.
+#[derive(Clone, Copy)]
+struct Traffic {
+    /// When the last run ended.
+    last_run: Option<Instant>,
+    /// The last turn had more than one request.
+    together: bool,
+    /// Requests that are still run at once, however close they come.
+    alone: u32,
+}
+
+/// The first of a turn, which runs the forward for all of it; also when its own client hangs up
+/// meanwhile.
+struct Driver<'a> {
+    direct: &'a Direct,
+    work: Arc<Work>,
+    turn: Option<Turn<'a>>,
+    joined: Joined,
 }
 
 thread_local! {
     /// This thread was prepared for forwards.
     static ENTERED: Cell<bool> = const { Cell::new(false) };
+    /// What this thread has seen lately.
+    static TRAFFIC: Cell<Traffic> =
+        const { Cell::new(Traffic { last_run: None, together: false, alone: 0 }) };
 }
 
 // === impl Direct ===
@@ -67,60 +118,198 @@ impl Direct {
         Flight(self)
     }
 
-    /// A worker has run this sample alone in this time.
+    /// A worker has run a batch in this time, `sample` among others of one row and its shape.
     pub(super) fn timed(&self, work: &Arc<Work>, sample: &Sample, took: Duration) {
         let Some(bucket) = shape(sample).filter(|_| work.may_run_anywhere()) else { return };
         let mut learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         if took > QUICK || learning.bucket.as_ref() != Some(bucket) {
             let bucket = (took <= QUICK).then(|| Arc::clone(bucket));
-            *learning = Learning { bucket, runs: 0 };
+            *learning = Learning { bucket, runs: 0, took: Duration::ZERO };
         }
         learning.runs += 1;
+        learning.took += took;
         if learning.runs == RUNS {
-            let known = Known { bucket: Arc::clone(bucket), work: Arc::downgrade(work) };
+            let known = Known {
+                bucket: Arc::clone(bucket),
+                rows: rows_of_a_turn(learning.took / RUNS).min(work.queue.policy().batch_size),
+                work: Arc::downgrade(work),
+            };
             self.known.store(Some(Arc::new(known)));
         }
+    }
+
+    /// A worker that has the module and how many rows a turn may hold, if the sample may be run here.
+    fn known(&self, sample: &Sample) -> Option<(Arc<Work>, NonZeroUsize)> {
+        let known = self.known.load();
+        let known = known.as_ref().filter(|known| shape(sample) == Some(&known.bucket))?;
+        Some((known.work.upgrade()?, known.rows))
     }
 
     /// Forgets what was quick.
     fn forget(&self) {
         self.known.store(None);
+        self.suspicion.store(0, Ordering::Relaxed);
         *self.learning.lock().unwrap_or_else(PoisonError::into_inner) = Learning::default();
+    }
+
+    /// One forward on this thread, an answer for each sample; none when it failed.
+    fn run(&self, work: &Work, samples: Vec<Sample>, joined: &[Joined]) -> Option<Vec<Answer>> {
+        if !ENTERED.replace(true) {
+            work.engine.enter_worker_thread(1);
+        }
+        let started = Instant::now();
+        let answers = work.answer_here(samples, joined);
+        let ended = Instant::now();
+        Traffic::ran(ended);
+        self.judge(ended.saturating_duration_since(started));
+        answers
+    }
+
+    /// A run has taken this long on a reactor. Reactors may judge at once: a run too many is no harm.
+    fn judge(&self, took: Duration) {
+        let suspicion = self.suspicion.load(Ordering::Relaxed);
+        match (took > SLOW, suspicion) {
+            (false, 0) => {}
+            (false, _) => self.suspicion.store(suspicion - 1, Ordering::Relaxed),
+            (true, 0) => self.suspicion.store(APART, Ordering::Relaxed),
+            (true, _) => self.forget(),
+        }
     }
 }
 
-/// The shape of a sample that is one row: a bucket says nothing of how many there are.
+/// The shape of a sample that is one row: a bucket says nothing of how many there are, nor of the
+/// sizes of the tensors in a list.
 fn shape(sample: &Sample) -> Option<&Bucket> {
-    sample.bucket.as_ref().filter(|_| sample.asked.rows == 1)
+    let known = |argument: &Value| matches!(argument, Value::Tensor(_));
+    let one = sample.asked.rows == 1 && sample.arguments.iter().all(known);
+    sample.bucket.as_ref().filter(|_| one)
+}
+
+/// How many rows share a forward where one alone takes this long.
+fn rows_of_a_turn(one: Duration) -> NonZeroUsize {
+    let rows = TURN.as_nanos() / one.as_nanos().max(1);
+    NonZeroUsize::new(usize::try_from(rows).unwrap_or(usize::MAX)).unwrap_or(NonZeroUsize::MIN)
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    /// Whether a request that comes to this thread now should let others join it.
+    fn promises_company(now: Instant) -> bool {
+        let mut traffic = TRAFFIC.get();
+        if traffic.together {
+            return true;
+        }
+        let is_close =
+            traffic.last_run.is_some_and(|last| now.saturating_duration_since(last) < RIGHT_BEHIND);
+        if is_close && traffic.alone > 0 {
+            traffic.alone -= 1;
+            TRAFFIC.set(traffic);
+            return false;
+        }
+        is_close
+    }
+
+    /// A turn of this thread had so many requests.
+    fn turned(requests: usize) {
+        let together = requests > 1;
+        TRAFFIC.set(Traffic { together, alone: if together { 0 } else { ALONE }, ..TRAFFIC.get() });
+    }
+
+    /// A run of this thread has ended.
+    fn ran(now: Instant) {
+        TRAFFIC.set(Traffic { last_run: Some(now), ..TRAFFIC.get() });
+    }
 }
 
 // === impl Flight ===
 
 impl Flight<'_> {
-    /// The answer, if the sample may be run here and the model takes it; otherwise it is to be
-    /// queued, where errors are told.
-    pub fn run(&self, sample: &Sample) -> Option<Answer> {
+    /// Runs the sample here, if that may be.
+    pub async fn run(&self, sample: Sample) -> Landing {
         let direct = self.0;
-        if direct.flights.load(Ordering::Relaxed) != 1 {
-            return None;
+        let Some((work, rows)) = direct.known(&sample) else { return Landing::Queue(sample) };
+        let joined = Joined::now();
+        if direct.flights.load(Ordering::Relaxed) == 1 && !Traffic::promises_company(joined.at) {
+            let driver = Driver { direct, work, turn: None, joined };
+            return driver.drive(sample);
         }
-        let known = direct.known.load();
-        let known = known.as_ref().filter(|known| shape(sample) == Some(&known.bucket))?;
-        let work = known.work.upgrade()?;
-        if !ENTERED.replace(true) {
-            work.engine.enter_worker_thread(1);
+        match direct.turns.join(sample, rows.get()) {
+            Place::First(turn, sample) => {
+                let driver = Driver { direct, work, turn: Some(turn), joined };
+                // Everything that has arrived by now is read before this goes on.
+                tokio::task::yield_now().await;
+                driver.drive(sample)
+            }
+            Place::Later(answer) => {
+                answer.await.unwrap_or(Landing::Answer(Err(PredictError::WorkerDied)))
+            }
+            Place::None(sample) => Landing::Queue(sample),
         }
-        let started = Instant::now();
-        let answer = work.answer_here(sample.clone());
-        if answer.is_none() || started.elapsed() > SLOW {
-            direct.forget();
-        }
-        answer
     }
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         self.0.flights.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl Driver ===
+
+impl Driver<'_> {
+    /// Ends the turn and runs its forward, with the sample of the first.
+    fn drive(mut self, sample: Sample) -> Landing {
+        let took_turn = self.turn.is_some();
+        let riders = self.end_turn();
+        if took_turn {
+            Traffic::turned(1 + riders.len());
+        }
+        let landed = self.run(Some(sample), riders);
+        landed.unwrap_or(Landing::Answer(Err(PredictError::WorkerDied)))
+    }
+
+    /// The others, none when the turn has ended already.
+    fn end_turn(&mut self) -> Vec<Rider> {
+        self.turn.take().map(Turn::end).unwrap_or_default()
+    }
+
+    /// One forward. Each rider is told what becomes of its sample, `own` is told here.
+    fn run(&self, own: Option<Sample>, riders: Vec<Rider>) -> Option<Landing> {
+        let is_own = own.is_some();
+        let rows = riders.len() + usize::from(is_own);
+        let mut joined = Vec::with_capacity(rows);
+        let mut samples = Vec::with_capacity(rows);
+        let mut replies = Vec::with_capacity(riders.len());
+        samples.extend(own);
+        joined.extend(is_own.then(|| self.joined.clone()));
+        for Rider { sample, joined: at, reply } in riders {
+            samples.push(sample);
+            joined.push(at);
+            replies.push(reply);
+        }
+        // Samples share their tensors: this copies no numbers.
+        let landings: Vec<Landing> = match self.direct.run(&self.work, samples.clone(), &joined) {
+            Some(answers) => {
+                answers.into_iter().map(|answer| Landing::Answer(Ok(answer))).collect()
+            }
+            None => samples.into_iter().map(Landing::Queue).collect(),
+        };
+        let mut landings = landings.into_iter();
+        let own = if is_own { landings.next() } else { None };
+        for (reply, landing) in replies.into_iter().zip(landings) {
+            let _gone = reply.send(landing);
+        }
+        own
+    }
+}
+
+impl Drop for Driver<'_> {
+    /// The client of the first one has gone, the others still wait.
+    fn drop(&mut self) {
+        let riders = self.end_turn();
+        if !riders.is_empty() {
+            self.run(None, riders);
+        }
     }
 }

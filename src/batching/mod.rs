@@ -3,6 +3,8 @@
 //! ```text
 //!   http -> Model::predict -> JobQueue::admit       bounded; full or closed is said at once
 //!                                  |
+//!                              Sequences            a request of a sequence waits for its turn
+//!                                  |
 //!                             preprocess            here, or in the DecodePool
 //!                                  |
 //!                           Admission::push
@@ -20,21 +22,28 @@
 mod bisect;
 mod decode_pool;
 mod direct;
+#[cfg(test)]
+mod interleavings;
 mod job;
 mod policy;
 mod queue;
+mod sequences;
 #[cfg(test)]
 mod simulation;
+mod steps;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod waiting;
 mod worker;
 
 pub use decode_pool::{DecodePool, Decoding, Panicked, PoolFull, unpanicked};
-pub use direct::{Direct, Flight};
+pub use direct::{Direct, Flight, Landing};
 pub use job::{Answer, Job, PredictError, Reply};
 pub use policy::{BatchPolicy, BatchStep, Filling};
 pub use queue::{Admission, JobQueue, Next};
+pub use sequences::{SequenceLimits, Sequences, SequencesFull, Turn};
 pub use waiting::PushError;
 pub(crate) use worker::Work;
 pub use worker::{Worker, WorkerStatus};

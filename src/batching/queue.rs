@@ -5,11 +5,13 @@
 //! the lock and the waiting threads. A caller that goes away, or whose deadline passes while every
 //! worker is busy, takes its job out itself ([`Reply`]): nothing dead takes room.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use super::job::{Job, PredictError, Reply};
 use super::policy::BatchPolicy;
+use super::sequences::Turn;
+use super::sync::{Condvar, Mutex, MutexGuard};
 use super::waiting::{PushError, Step, Ticket, Waiting, Wake};
 use crate::handlers::{Bucket, Sample};
 
@@ -155,10 +157,24 @@ impl<'a> Admission<'a> {
     ///
     /// # Errors
     /// [`PushError::Closed`] when the model was unloaded and nobody will serve it.
-    pub fn push(mut self, sample: Sample, deadline: Instant) -> Result<Reply<'a>, PushError> {
+    pub fn push(self, sample: Sample, deadline: Instant) -> Result<Reply<'a>, PushError> {
+        self.push_in_turn(sample, deadline, None)
+    }
+
+    /// The same for a request that has its turn in a sequence. It is run alone: nobody else has its
+    /// state.
+    ///
+    /// # Errors
+    /// As [`Admission::push`].
+    pub fn push_in_turn(
+        mut self,
+        sample: Sample,
+        deadline: Instant,
+        turn: Option<Turn>,
+    ) -> Result<Reply<'a>, PushError> {
         let Some(queue) = self.0.take() else { return Err(PushError::Closed) };
-        let bucket = sample.bucket.clone();
-        let (job, receiver) = Job::new(sample, deadline);
+        let bucket = if turn.is_some() { None } else { sample.bucket.clone() };
+        let (job, receiver) = Job::new(sample, deadline, turn);
         let pushed = queue.lock().push(bucket, deadline, job);
         match pushed {
             Ok((ticket, wake)) => {

@@ -2,8 +2,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
 
 use super::*;
 use crate::engine::{
@@ -24,6 +26,8 @@ struct Rows;
 struct Doubles {
     calls: AtomicUsize,
     time_follows_shapes: bool,
+    /// Takes three milliseconds a call from now on.
+    sleeps: AtomicBool,
 }
 
 impl Handler for Rows {
@@ -47,6 +51,14 @@ impl Handler for Rows {
         assert!(!values.contains(&26.0), "thirteen");
         assert_eq!(values.len(), asked.len());
         Ok(values.iter().map(|value| Prediction::json(value.to_string())).collect())
+    }
+
+    /// Asked for what the model refused, outside of what a batch catches.
+    fn reinterpret(&self, sample: &Sample) -> Option<Sample> {
+        let Some(Value::Tensor(tensor)) = sample.arguments.first() else { return None };
+        let Elements::Float32(values) = tensor.elements() else { return None };
+        assert!(!values.contains(&-13.0), "a mistake of the handler");
+        None
     }
 
     fn explain(
@@ -74,6 +86,9 @@ impl Rows {
 impl Module for Doubles {
     fn forward(&self, arguments: Vec<Value>) -> Result<Value, EngineError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.sleeps.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(3));
+        }
         let Some(Value::Tensor(tensor)) = arguments.into_iter().next() else { panic!("a tensor") };
         let Elements::Float32(values) = tensor.elements() else { panic!("float32") };
         if values.iter().any(|value| *value < 0.0) {
@@ -386,10 +401,18 @@ async fn a_stopped_worker_leaves_the_jobs_to_the_others() {
     queue.close();
 }
 
+/// The answer of a sample that is run where it was read; none when it is to be queued.
+async fn here(direct: &Direct, sample: Sample) -> Option<Answer> {
+    match direct.enter().run(sample).await {
+        Landing::Answer(answer) => Some(answer.unwrap()),
+        Landing::Queue(_) => None,
+    }
+}
+
 /// Asks until the workers know that the model is quick; false when they never find out.
 async fn becomes_known(queue: &JobQueue, direct: &Direct) -> bool {
     for _ in 0..10_000 {
-        if direct.enter().run(&sample(1.0, 1)).is_some() {
+        if here(direct, sample(1.0, 1)).await.is_some() {
             return true;
         }
         text(push(queue, 1.0)).await.unwrap();
@@ -405,37 +428,89 @@ fn steady() -> Arc<Doubles> {
 async fn a_request_that_is_alone_is_run_where_it_was_read_once_the_workers_know_the_model() {
     let (queue, direct, module) = (queue(100, 8), Arc::<Direct>::default(), steady());
     let worker = start_beside(&queue, &direct, &module, false);
-    assert!(direct.enter().run(&sample(1.0, 1)).is_none(), "nothing is known yet");
+    assert!(here(&direct, sample(1.0, 1)).await.is_none(), "nothing is known yet");
     assert!(becomes_known(&queue, &direct).await);
     let calls = module.calls.load(Ordering::Relaxed);
-    let answer = direct.enter().run(&sample(21.0, 1)).unwrap();
+    let answer = here(&direct, sample(21.0, 1)).await.unwrap();
     assert_eq!((&*answer.prediction.body, answer.batch_size), (&b"42"[..], 1));
     assert_eq!(module.calls.load(Ordering::Relaxed), calls + 1);
-    // What is not alone, of another shape or of several rows takes the usual way.
-    let other = direct.enter();
-    assert!(direct.enter().run(&sample(21.0, 1)).is_none());
-    drop(other);
-    assert!(direct.enter().run(&sample(21.0, 2)).is_none());
+    // What is of another shape or of several rows takes the usual way.
+    assert!(here(&direct, sample(21.0, 2)).await.is_none());
     let mut rows = sample(21.0, 1);
     rows.asked.rows = 2;
-    assert!(direct.enter().run(&rows).is_none());
-    assert!(direct.enter().run(&sample(21.0, 1)).is_some());
+    assert!(here(&direct, rows).await.is_none());
+    assert!(here(&direct, sample(21.0, 1)).await.is_some());
     // It goes with its worker.
     queue.close();
     worker.join();
-    assert!(direct.enter().run(&sample(21.0, 1)).is_none());
+    assert!(here(&direct, sample(21.0, 1)).await.is_none());
 }
 
 #[tokio::test]
-async fn what_fails_where_it_was_read_is_told_by_a_worker_and_learned_again() {
+async fn requests_that_a_thread_reads_in_one_turn_share_a_forward() {
     let (queue, direct, module) = (queue(100, 8), Arc::<Direct>::default(), steady());
     let _worker = start_beside(&queue, &direct, &module, false);
     assert!(becomes_known(&queue, &direct).await);
-    assert!(direct.enter().run(&sample(-1.0, 1)).is_none());
-    assert!(text(push(&queue, -1.0)).await.is_err());
-    assert!(direct.enter().run(&sample(1.0, 1)).is_none(), "forgotten");
+    let calls = module.calls.load(Ordering::Relaxed);
+    // Eight make a batch, the last one has to queue.
+    let all: Vec<f32> = (0..9).map(|number| 20.0 + number as f32).collect();
+    let flights: Vec<_> = all.iter().map(|_| direct.enter()).collect();
+    let runs = flights.iter().zip(&all).map(|(flight, value)| flight.run(sample(*value, 1)));
+    let landed = futures_util::future::join_all(runs).await;
+    for (value, landing) in all.iter().zip(&landed[..8]) {
+        let Landing::Answer(Ok(answer)) = landing else { panic!("{value} was not run") };
+        let double = (value * 2.0).to_string();
+        assert_eq!((&*answer.prediction.body, answer.batch_size), (double.as_bytes(), 8));
+    }
+    assert!(matches!(&landed[8], Landing::Queue(_)));
+    assert_eq!(module.calls.load(Ordering::Relaxed), calls + 1);
+}
+
+#[tokio::test]
+async fn a_turn_ends_also_when_the_client_of_its_first_request_hangs_up() {
+    let (queue, direct, module) = (queue(100, 8), Arc::<Direct>::default(), steady());
+    let _worker = start_beside(&queue, &direct, &module, false);
     assert!(becomes_known(&queue, &direct).await);
-    assert!(direct.enter().run(&sample(13.0, 1)).is_none(), "a panic stays here");
+    let flights = [direct.enter(), direct.enter(), direct.enter()];
+    let run = |at: usize, value| Box::pin(flights[at].run(sample(value, 1)));
+    let (mut first, mut second, mut third) = (run(0, 1.0), run(1, 2.0), run(2, 3.0));
+    for each in [&mut first, &mut second, &mut third] {
+        assert!(each.now_or_never().is_none());
+    }
+    drop(second);
+    drop(first);
+    let Landing::Answer(Ok(answer)) = third.await else { panic!("the third was not run") };
+    assert_eq!((&*answer.prediction.body, answer.batch_size), (&b"6"[..], 1));
+    // The next turn is another one.
+    assert!(here(&direct, sample(4.0, 1)).await.is_some());
+}
+
+#[tokio::test]
+async fn what_fails_where_it_was_read_is_told_by_a_worker() {
+    let (queue, direct, module) = (queue(100, 8), Arc::<Direct>::default(), steady());
+    let _worker = start_beside(&queue, &direct, &module, false);
+    assert!(becomes_known(&queue, &direct).await);
+    assert!(here(&direct, sample(-1.0, 1)).await.is_none());
+    assert!(text(push(&queue, -1.0)).await.is_err());
+    assert!(here(&direct, sample(13.0, 1)).await.is_none(), "a panic stays here");
+    assert!(here(&direct, sample(1.0, 1)).await.is_some(), "no fault of the model");
+    // Of a turn that fails everybody is queued.
+    let flights = [direct.enter(), direct.enter()];
+    let runs = flights.iter().zip([-1.0, 2.0]).map(|(flight, value)| flight.run(sample(value, 1)));
+    for landing in futures_util::future::join_all(runs).await {
+        assert!(matches!(landing, Landing::Queue(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_becomes_slow_goes_back_to_its_workers() {
+    let (queue, direct, module) = (queue(100, 8), Arc::<Direct>::default(), steady());
+    let _worker = start_beside(&queue, &direct, &module, false);
+    assert!(becomes_known(&queue, &direct).await);
+    module.sleeps.store(true, Ordering::Relaxed);
+    assert!(here(&direct, sample(1.0, 1)).await.is_some(), "one slow run may be an accident");
+    assert!(here(&direct, sample(1.0, 1)).await.is_some());
+    assert!(here(&direct, sample(1.0, 1)).await.is_none(), "two are none");
 }
 
 #[tokio::test]
@@ -446,7 +521,22 @@ async fn a_model_that_may_take_its_time_or_changes_itself_is_never_run_on_a_reac
         let _worker = start_beside(&queue, &direct, &module, changes_itself);
         for _ in 0..100 {
             text(push(&queue, 1.0)).await.unwrap();
-            assert!(direct.enter().run(&sample(1.0, 1)).is_none());
+            assert!(here(&direct, sample(1.0, 1)).await.is_none());
         }
     }
+}
+
+#[tokio::test]
+async fn promise_01_a_panic_around_a_batch_is_answered_and_its_worker_goes_on() {
+    let queue = queue(100, 8);
+    let module = Arc::<Doubles>::default();
+    let worker = start(&queue, &module);
+    for _ in 0..2 {
+        // Refused by the model; then the handler panics over it.
+        assert_eq!(text(push(&queue, -13.0)).await, Err(PredictError::WorkerDied));
+        assert_eq!(text(push(&queue, 3.0)).await.unwrap(), "6");
+    }
+    assert_eq!(worker.status(), WorkerStatus::Ready);
+    queue.close();
+    worker.join();
 }

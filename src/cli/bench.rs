@@ -113,7 +113,7 @@ pub enum Arrivals {
 }
 
 /// `10s`, `500ms`, `5m`, `1h`, or seconds.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let seconds = match &text[digits.len()..] {
         "us" => 1e-6,

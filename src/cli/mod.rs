@@ -1,20 +1,24 @@
-//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors check | explain`,
-//! `archive`, `migrate`, `doctor` and `bench`.
+//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors`, `archive`, `migrate`,
+//! `doctor` and `bench`.
 //!
 //! Called by `main.rs`. Only text is read here; what the values mean is decided in `config/`.
 
 mod archive;
 mod bench;
+mod cors;
 mod doctor;
 mod migrate;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use archive::{Archive, ArchiveFormat};
 pub use bench::{Arrivals, Bench};
+pub use cors::{
+    CorsCheck, CorsDiff, CorsExplain, CorsExport, CorsProbe, CorsVectors, ExportTarget, Listener,
+};
 pub use doctor::Doctor;
 pub use migrate::Migrate;
 
@@ -64,6 +68,14 @@ pub enum Action {
     CorsCheck(CorsCheck),
     /// Print what the CORS settings do with one request.
     CorsExplain(CorsExplain),
+    /// Look at the CORS of a running server, through the network.
+    CorsProbe(Box<CorsProbe>),
+    /// Write a CORS policy for an edge.
+    CorsExport(CorsExport),
+    /// Compare the CORS policies of two files.
+    CorsDiff(CorsDiff),
+    /// Hold a CORS policy against written expectations.
+    CorsVectors(CorsVectors),
     /// Offer load to a URL.
     Bench(Box<Bench>),
     /// Make a model archive, or explain one.
@@ -167,78 +179,15 @@ struct Serve {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
-    /// Examine the CORS settings of a file without starting a server
+    /// CORS: examine and compare settings, export them, look at a running server
     Cors {
         #[command(subcommand)]
-        command: Cors,
+        command: cors::Command,
     },
     Archive(Box<Archive>),
     Migrate(Migrate),
     Doctor(Doctor),
     Bench(Box<Bench>),
-}
-
-#[derive(Debug, Clone, Subcommand)]
-enum Cors {
-    /// Print every mistake and doubt with its line and the fix; exit status 0: none, 78: errors
-    Check(CorsCheck),
-    /// Print what a browser would be allowed to do, and why; exit status 0: allowed, 3: denied
-    Explain(CorsExplain),
-}
-
-/// `cors check`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct CorsCheck {
-    /// Count warnings as errors (exit status 1): for CI and production
-    #[arg(long)]
-    pub strict: bool,
-    /// Print JSON for programs
-    #[arg(long)]
-    pub json: bool,
-    /// The configuration file
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-}
-
-/// `cors explain`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct CorsExplain {
-    /// The listener that the page calls
-    #[arg(long, value_enum, default_value_t = Listener::Inference)]
-    pub listener: Listener,
-    /// The origin of the page as browsers send it: scheme, host, and the port where it is not the
-    /// scheme's own
-    #[arg(long)]
-    pub origin: String,
-    /// The method of the request
-    #[arg(long, default_value = "POST")]
-    pub method: String,
-    /// The request headers that the page sets, between commas
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    pub headers: Vec<String>,
-    /// The page sends cookies (`credentials: 'include'`)
-    #[arg(long)]
-    pub credentials: bool,
-    /// The path of the request; models and routes may have a policy of their own
-    #[arg(long, default_value = "/")]
-    pub path: String,
-    /// Print JSON for programs
-    #[arg(long)]
-    pub json: bool,
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    pub ts_config: PathBuf,
-}
-
-/// A listener's name on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Listener {
-    /// The inference API.
-    Inference,
-    /// The management API.
-    Management,
-    /// The metrics API.
-    Metrics,
 }
 
 // === impl Cli ===
@@ -259,8 +208,7 @@ impl Cli {
     pub fn into_parts(self) -> (Action, Overrides) {
         let serve = self.serve;
         let action = match self.command {
-            Some(Command::Cors { command: Cors::Check(check) }) => Action::CorsCheck(check),
-            Some(Command::Cors { command: Cors::Explain(explain) }) => Action::CorsExplain(explain),
+            Some(Command::Cors { command }) => command.into_action(),
             Some(Command::Archive(archive)) => Action::Archive(archive),
             Some(Command::Migrate(migrate)) => Action::Migrate(migrate),
             Some(Command::Doctor(doctor)) => Action::Doctor(doctor),

@@ -1,19 +1,26 @@
-//! `cors check` and `cors explain`: the CORS settings of a file, without a server.
+//! `cors check`, `explain`, `diff` and `export`: the CORS settings of files, without a server.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::EX_CONFIG;
-use crate::cli::{CorsCheck, CorsExplain};
+use super::{EX_CONFIG, USAGE};
+use crate::cli::{self, CorsCheck, CorsDiff, CorsExplain, CorsExport};
 use crate::config::{Config, ProcessEnvironment};
-use crate::cors::{CheckReport, Compiled, Listener, PageHeader, PageRequest, explain};
+use crate::cors::{
+    CheckReport, Compiled, ExportTarget, Listener, ListenerPolicies, PageHeader, PageRequest,
+    Place, PolicyDiff, explain, export,
+};
 
 /// The exit status of `cors check --strict` for warnings.
 const WARNINGS: u8 = 1;
 /// The exit status of `cors explain` for a request that a page may not make.
 const DENIED: u8 = 3;
+/// The exit status of `cors diff` when something is allowed that was not.
+const WIDENED: u8 = 4;
+/// The exit status of `cors diff` when only less is allowed.
+const NARROWED: u8 = 5;
 
 /// Prints every finding, the policies and who may do what.
 pub fn cors_check(check: &CorsCheck) -> ExitCode {
@@ -34,25 +41,15 @@ pub fn cors_check(check: &CorsCheck) -> ExitCode {
 
 /// Prints what becomes of one request of a page, and why.
 pub fn cors_explain(asked: &CorsExplain) -> ExitCode {
-    let compiled = match compile(&asked.ts_config) {
-        Ok(compiled) => compiled,
+    let policies = match policies(&asked.ts_config) {
+        Ok(policies) => policies,
         Err(status) => return status,
     };
-    let Some(policies) = &compiled.policies else {
-        for problem in &compiled.problems {
-            eprintln!("{problem}");
-        }
-        return ExitCode::from(EX_CONFIG);
-    };
-    let listener = match asked.listener {
-        crate::cli::Listener::Inference => Listener::Inference,
-        crate::cli::Listener::Management => Listener::Management,
-        crate::cli::Listener::Metrics => Listener::Metrics,
-    };
+    let listener = listener(asked.listener);
     let page = PageRequest {
         origin: asked.origin.clone(),
         method: asked.method.clone(),
-        headers: asked.headers.iter().map(|header| page_header(header)).collect(),
+        headers: asked.headers.iter().map(|header| PageHeader::parse(header)).collect(),
         credentials: asked.credentials,
     };
     let explanation = explain(policies.of(listener), &page, "127.0.0.1", &asked.path);
@@ -60,24 +57,102 @@ pub fn cors_explain(asked: &CorsExplain) -> ExitCode {
     if explanation.allowed { ExitCode::SUCCESS } else { ExitCode::from(DENIED) }
 }
 
-/// `Name` or `Name: value`.
-fn page_header(text: &str) -> PageHeader {
-    let (name, value) = match text.split_once(':') {
-        Some((name, value)) => (name, Some(value.trim().to_owned())),
-        None => (text, None),
+/// Prints which verdicts change.
+pub fn cors_diff(files: &CorsDiff) -> ExitCode {
+    let (old, new) = match (policies(&files.old), policies(&files.new)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(status), _) | (_, Err(status)) => return status,
     };
-    PageHeader { name: name.trim().to_owned(), value }
+    let diff = PolicyDiff::new(&old, &new);
+    print(files.json, &diff, &diff.to_string());
+    match (diff.widened, diff.narrowed) {
+        (true, _) => ExitCode::from(WIDENED),
+        (false, true) => ExitCode::from(NARROWED),
+        (false, false) => ExitCode::SUCCESS,
+    }
+}
+
+/// Prints the policy for an edge, or why that cannot be.
+pub fn cors_export(flags: &CorsExport) -> ExitCode {
+    let policies = match policies(&flags.file) {
+        Ok(policies) => policies,
+        Err(status) => return status,
+    };
+    let listener = listener(flags.listener);
+    let target = match flags.to {
+        cli::ExportTarget::Nginx => ExportTarget::Nginx,
+        cli::ExportTarget::IngressNginx => ExportTarget::IngressNginx,
+        cli::ExportTarget::Envoy => ExportTarget::Envoy,
+        cli::ExportTarget::Curl => ExportTarget::Curl,
+    };
+    let port = match listener {
+        Listener::Inference => 8080,
+        Listener::Management => 8081,
+        Listener::Metrics => 8082,
+    };
+    let place = Place {
+        listen: flags.listen.clone(),
+        upstream: flags.upstream.clone().unwrap_or_else(|| format!("127.0.0.1:{port}")),
+        path: flags.path.clone(),
+    };
+    for (flag, address) in [("--listen", &place.listen), ("--upstream", &place.upstream)] {
+        if !is_address(address) {
+            eprintln!("torchfront cors export: {flag} `{address}` is not HOST:PORT");
+            return ExitCode::from(USAGE);
+        }
+    }
+    match export(policies.of(listener), target, &place) {
+        Ok(export) => {
+            print!("{}", export.text);
+            ExitCode::SUCCESS
+        }
+        Err(refusal) => {
+            for reason in refusal.reasons {
+                eprintln!("torchfront cors export: {reason}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `host:port`, as it goes into the files of others.
+fn is_address(text: &str) -> bool {
+    let host = |host: &str| {
+        !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+    };
+    text.rsplit_once(':').is_some_and(|(name, port)| host(name) && port.parse::<u16>().is_ok())
+}
+
+/// The listener that a flag names.
+pub(super) fn listener(named: cli::Listener) -> Listener {
+    match named {
+        cli::Listener::Inference => Listener::Inference,
+        cli::Listener::Management => Listener::Management,
+        cli::Listener::Metrics => Listener::Metrics,
+    }
+}
+
+/// The policies of a file; what is wrong with it has been said.
+pub(super) fn policies(file: &Path) -> Result<ListenerPolicies, ExitCode> {
+    let compiled = compile(file)?;
+    compiled.policies.ok_or_else(|| {
+        for problem in &compiled.problems {
+            eprintln!("{problem}");
+        }
+        ExitCode::from(EX_CONFIG)
+    })
 }
 
 /// The settings of a file; a file that cannot be read has been said.
-fn compile(file: &Path) -> Result<Compiled, ExitCode> {
+pub(super) fn compile(file: &Path) -> Result<Compiled, ExitCode> {
     Config::compile_cors(file, &ProcessEnvironment).map_err(|errors| {
         eprintln!("{errors}");
         ExitCode::from(EX_CONFIG)
     })
 }
 
-fn print(json: bool, value: &impl Serialize, text: &str) {
+pub(super) fn print(json: bool, value: &impl Serialize, text: &str) {
     match json.then(|| serde_json::to_string_pretty(value)) {
         Some(Ok(json)) => println!("{json}"),
         Some(Err(error)) => eprintln!("torchfront: {error}"),

@@ -4,14 +4,13 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::LevelFilter;
 
 use super::{EX_CONFIG, notify};
 use crate::cli::Overrides;
-use crate::config::{Config, Level, LogFormat, ProcessEnvironment};
+use crate::config::{Config, Level, ProcessEnvironment};
 use crate::pid_file::PidFile;
 use crate::server::{Server, ServerHandle};
-use crate::telemetry::{self, LogForm};
+use crate::telemetry;
 
 /// Reads the configuration, opens the addresses, serves.
 pub fn serve(overrides: &Overrides) -> ExitCode {
@@ -22,13 +21,9 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    let form = match config.log_format {
-        LogFormat::Text => LogForm::Text,
-        LogFormat::Json => LogForm::Json,
-    };
     // Dropped last: the lines that are still waiting are written then.
-    let _log = match telemetry::start(form, LevelFilter::INFO) {
-        Ok(guard) => guard,
+    let _log = match telemetry::start(&config.log_sinks) {
+        Ok(guards) => guards,
         Err(error) => return failed(&format!("the log cannot be written: {error}")),
     };
     for note in &config.notes {
@@ -44,6 +39,7 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
         Err(error) => return failed(&error.to_string()),
     };
     let result = runtime.block_on(async {
+        bear_limits_on_files();
         let server = Server::build(config).map_err(|error| error.to_string())?;
         tokio::spawn(stop_on_signal(server.handle()));
         tokio::spawn(reload_on_signal(server.handle()));
@@ -82,6 +78,15 @@ fn name_this_process(pid_file: &PidFile) -> bool {
         None => pid_file.write(std::process::id()).is_ok(),
         // Who started this one in the background has named it.
         Some(pid) => pid == rustix::process::getpid(),
+    }
+}
+
+/// A file that would grow beyond the process's limit (`ulimit -f`, `LimitFSIZE=`) is an error of that
+/// write, like a full disk: the signal that comes with it would end the server, loaded models and all.
+fn bear_limits_on_files() {
+    // Whoever waits for it is not needed: having asked replaces the default.
+    if let Err(error) = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())) {
+        tracing::warn!(%error, "SIGXFSZ cannot be handled");
     }
 }
 

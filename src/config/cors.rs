@@ -5,13 +5,18 @@
 //! them.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::address::{ListenAddress, Role};
 use super::error::{ConfigError, Note};
+use super::interpolate::interpolate;
+use super::properties::Properties;
 use super::source::{Environment, Setting};
 use super::{Config, LoadModels};
 use crate::cors::{
-    self, BindScope, Compiled, Diagnostic, ListenerFacts, ListenerPolicies, SettingOrigin,
+    self, BindScope, Compiled, Diagnostic, Disk, Files, Finding, Listener, ListenerFacts,
+    ListenerPolicies, SettingOrigin,
 };
 
 /// The listeners' prefixes.
@@ -22,10 +27,67 @@ pub(super) fn is_key(key: &str) -> bool {
     cors::is_cors_key(key)
 }
 
-/// What the settings of `config` make.
-pub(super) fn compile(config: &Config) -> Compiled {
-    let settings: Vec<_> = config.cors.iter().map(handed_over).collect();
-    cors::compile(&settings, &facts(config))
+/// What the settings of `config` make, candidates for the next policies included.
+pub(super) fn compile(config: &Config, environment: &dyn Environment) -> Compiled {
+    compile_with(&handed_over_all(&config.cors), &facts(config), &Disk, environment)
+}
+
+/// The settings as the room `cors` takes them.
+pub(super) fn handed_over_all(settings: &[Setting]) -> Vec<cors::Setting> {
+    settings.iter().map(handed_over).collect()
+}
+
+/// Compiles settings, and the candidate that a `shadow.file` names beside them: what is wrong with
+/// that one is a warning, as it is not in force.
+pub(super) fn compile_with(
+    settings: &[cors::Setting],
+    facts: &ListenerFacts,
+    files: &dyn Files,
+    environment: &dyn Environment,
+) -> Compiled {
+    let mut compiled = cors::compile_with(settings, facts, files);
+    for listener in Listener::ALL {
+        let Some(file) = compiled.operations[listener as usize].shadow_file.clone() else {
+            continue;
+        };
+        let key = format!("{}.shadow.file", listener.prefix());
+        let Some(named) = settings.iter().find(|setting| setting.key == key) else { continue };
+        let warn = |problem: String| {
+            let message = format!("`{}` is not evaluated: {problem}", file.display());
+            named.diagnose(Finding::new("CORS-W119", message))
+        };
+        let candidate = match candidate(&file, files, environment) {
+            Ok(settings) => cors::compile_with(&settings, facts, files),
+            Err(problem) => {
+                compiled.warnings.push(warn(problem));
+                continue;
+            }
+        };
+        compiled.warnings.extend(candidate.problems.iter().map(|one| warn(one.to_string())));
+        if let (Some(policies), Some(candidates)) = (&mut compiled.policies, &candidate.policies) {
+            let candidate = Some(Arc::clone(candidates.of(listener)));
+            Arc::make_mut(policies.of_mut(listener)).set_candidate(candidate);
+        }
+    }
+    compiled
+}
+
+/// The CORS settings of a properties file.
+fn candidate(
+    file: &Path,
+    files: &dyn Files,
+    environment: &dyn Environment,
+) -> Result<Vec<cors::Setting>, String> {
+    let properties = Properties::read(&files.read(file)?);
+    if let Some(error) = properties.errors.first() {
+        return Err(format!("line {}: {}", error.line, error.problem));
+    }
+    let ours = properties.entries.into_iter().filter(|entry| is_key(&entry.key));
+    ours.map(|entry| {
+        let value = interpolate(&entry.value, environment)?;
+        Ok(cors::Setting::in_file(&entry.key, &value, &file.display().to_string(), entry.line))
+    })
+    .collect()
 }
 
 /// Takes the policies out of `compiled`, its findings to those of the other rooms.
@@ -54,6 +116,24 @@ fn handed_over(setting: &Setting) -> cors::Setting {
     }
 }
 
+/// A problem of the file in the words of the room `cors`.
+pub(super) fn diagnostic(error: &ConfigError) -> Diagnostic {
+    let place = error.origin.as_deref().unwrap_or("configuration");
+    let line = error.line.unwrap_or(0);
+    let file = match line {
+        0 => place,
+        _ => place.rsplit_once(':').map_or(place, |(file, _)| file),
+    };
+    Diagnostic {
+        code: "CORS-E093",
+        file: file.to_owned(),
+        line,
+        key: error.key.clone().unwrap_or_default(),
+        message: error.problem.clone(),
+        fix: None,
+    }
+}
+
 fn error(problem: &Diagnostic) -> ConfigError {
     let origin = match problem.line {
         0 => problem.file.clone(),
@@ -69,7 +149,7 @@ fn error(problem: &Diagnostic) -> ConfigError {
 }
 
 /// What warnings depend on besides the settings.
-fn facts(config: &Config) -> ListenerFacts {
+pub(super) fn facts(config: &Config) -> ListenerFacts {
     ListenerFacts {
         token_auth: !config.disable_token_authorization,
         inference: scope(&config.inference),

@@ -70,7 +70,7 @@ impl Examination {
         config.cors = cors_settings.clone();
         problems.append(&mut found.errors);
         let mut notes = std::mem::take(&mut found.notes);
-        cors::take_policies(cors::compile(&config), &mut problems, &mut notes);
+        cors::take_policies(cors::compile(&config, environment), &mut problems, &mut notes);
         let mut keys: Vec<ExaminedKey> =
             found.settings.values().map(|setting| examine(setting, &mut problems)).collect();
         keys.extend(cors_settings.iter().map(|setting| examine_cors(setting, &mut problems)));

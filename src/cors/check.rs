@@ -13,8 +13,8 @@ use super::{
     decision::Verdict,
     diagnostic::Diagnostic,
     facts::RequestSketch,
-    listener::Listener,
-    pattern::{HostPattern, OriginPattern, PortPattern},
+    listener::{Listener, ListenerPolicy},
+    pattern::OriginPattern,
     policy::CorsPolicy,
     settings::Compiled,
     spec::{Block, Mode},
@@ -41,7 +41,7 @@ pub struct PolicySummary {
     pub policy: String,
     /// Some origin is allowed and the mode is enforce.
     pub on: bool,
-    /// `enforce` or `off`.
+    /// `enforce`, `shadow` or `off`.
     pub mode: Mode,
     /// How many origins and patterns are allowed; `*` counts as one.
     pub origins: usize,
@@ -95,16 +95,19 @@ impl CheckReport {
     /// Looks at what was compiled.
     pub fn new(compiled: &Compiled) -> Self {
         let policies = compiled.policies.iter().flat_map(|policies| {
-            Listener::ALL.into_iter().flat_map(|listener| {
-                let policy = policies.of(listener);
-                std::iter::once(policy.base()).chain(policy.overrides())
-            })
+            Listener::ALL.into_iter().flat_map(|listener| Self::summaries(policies.of(listener)))
         });
         Self {
             problems: compiled.problems.clone(),
             warnings: compiled.warnings.clone(),
-            policies: policies.map(|policy| PolicySummary::new(policy)).collect(),
+            policies: policies.collect(),
         }
+    }
+
+    /// The policies of one listener: its own, then those of models and routes.
+    pub fn summaries(listener: &ListenerPolicy) -> Vec<PolicySummary> {
+        let policies = std::iter::once(listener.base()).chain(listener.overrides());
+        policies.map(|policy| PolicySummary::new(policy)).collect()
     }
 }
 
@@ -114,7 +117,8 @@ impl PolicySummary {
     fn new(policy: &CorsPolicy) -> Self {
         let spec = policy.spec();
         let entries = policy.origins().entries();
-        let rows = entries.iter().take(MAX_ROWS).map(example).chain([STRANGER.to_owned()]);
+        let rows =
+            entries.iter().take(MAX_ROWS).map(OriginPattern::example).chain([STRANGER.to_owned()]);
         Self {
             listener: policy.listener(),
             policy: policy.label().to_string(),
@@ -144,7 +148,7 @@ impl MatrixRow {
 // === impl MatrixCell ===
 
 impl MatrixCell {
-    fn of(policy: &CorsPolicy, origin: &str, method: &str) -> Self {
+    pub(super) fn of(policy: &CorsPolicy, origin: &str, method: &str) -> Self {
         let (Ok(method), Ok(origin)) =
             (Method::from_bytes(method.as_bytes()), HeaderValue::from_str(origin))
         else {
@@ -156,19 +160,6 @@ impl MatrixCell {
             Verdict::Denied | Verdict::NotCors | Verdict::Off => Self::Hidden,
             Verdict::Blocked => Self::Refused,
         }
-    }
-}
-
-/// An origin that the entry covers.
-fn example(entry: &OriginPattern) -> String {
-    let host = match entry.host() {
-        HostPattern::Exact(host) => host.clone(),
-        HostPattern::Subdomains(base) => format!("sub.{base}"),
-    };
-    match entry.port() {
-        PortPattern::Default => format!("{}://{host}", entry.scheme()),
-        PortPattern::Number(port) => format!("{}://{host}:{port}", entry.scheme()),
-        PortPattern::Any => format!("{}://{host}:3000", entry.scheme()),
     }
 }
 
@@ -192,6 +183,7 @@ impl fmt::Display for PolicySummary {
         let state = match (self.on, self.mode) {
             (true, _) => "on",
             (false, Mode::Off) => "off (mode)",
+            (false, Mode::Shadow) => "shadow: counted, nothing is sent",
             (false, Mode::Enforce) => "off (no origin is allowed)",
         };
         writeln!(f, "policy {}: {state}", self.policy)?;

@@ -35,14 +35,39 @@ pub fn decide(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> Decision {
         let refusal = Action::Refuse(StatusCode::MISDIRECTED_REQUEST);
         return Decision::new(kind, Verdict::Blocked, Reason::ForeignBlocked, refusal);
     }
-    if !policy.is_on() {
-        return decide_off(policy, facts, kind, origin);
+    if policy.is_on() {
+        return decide_on(policy, facts, kind, origin, asked);
     }
+    let off = decide_off(policy, facts, kind, origin);
+    match off.verdict == Verdict::Off && policy.is_shadow() {
+        true => as_shadow(decide_on(policy, facts, kind, origin, asked)),
+        false => off,
+    }
+}
+
+fn decide_on(
+    policy: &CorsPolicy,
+    facts: &RequestFacts<'_>,
+    kind: Kind,
+    origin: &[HeaderValue],
+    asked: &[HeaderValue],
+) -> Decision {
     match kind {
         Kind::Preflight => decide_preflight(policy, facts, origin, asked),
         Kind::Actual => decide_actual(policy, facts, origin),
         Kind::None => decide_without_origin(policy, facts),
     }
+}
+
+/// The same for the counters alone: the router answers, and its answer is not touched.
+fn as_shadow(decision: Decision) -> Decision {
+    let Decision { kind, verdict, reason: would, entry, .. } = decision;
+    let (verdict, reason) = match verdict {
+        Verdict::Denied | Verdict::Blocked => (Verdict::Denied, Reason::ShadowDenied),
+        Verdict::Allowed | Verdict::NotCors | Verdict::Off => (verdict, would),
+    };
+    let shadow = Some(would);
+    Decision { entry, shadow, ..Decision::new(kind, verdict, reason, Action::Pass) }
 }
 
 /// What a request is to CORS (B1, B2): a header that is present and empty is present.
@@ -90,18 +115,19 @@ fn decide_actual(
     facts: &RequestFacts<'_>,
     origin: &[HeaderValue],
 ) -> Decision {
-    let reason = match match_origin(policy, origin) {
+    let (reason, entry) = match match_origin(policy, origin) {
         Ok(found) if is_listed_method(policy, facts) => {
             return Decision::new(Kind::Actual, Verdict::Allowed, Reason::Ok, Action::Pass)
                 .with_origin(found);
         }
-        Ok(_) => Reason::MethodNotListed,
-        Err(reason) => reason,
+        Ok(found) => (Reason::MethodNotListed, found.entry),
+        Err(reason) => (reason, None),
     };
-    match cross_site::is_refused(policy, facts) {
+    let refused = match cross_site::is_refused(policy, facts) {
         true => refuse_foreign(Kind::Actual, facts),
         false => Decision::new(Kind::Actual, Verdict::Denied, reason, Action::Pass),
-    }
+    };
+    Decision { entry, ..refused }
 }
 
 fn decide_without_origin(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> Decision {
@@ -212,7 +238,16 @@ fn browser_would_refuse(asked: &[HeaderValue], reason: Reason) -> bool {
 impl Decision {
     fn new(kind: Kind, verdict: Verdict, reason: Reason, action: Action) -> Self {
         let allow_origin = AllowOrigin::Absent;
-        Self { kind, verdict, reason, action, allow_origin, entry: None, private_network: false }
+        Self {
+            kind,
+            verdict,
+            reason,
+            action,
+            allow_origin,
+            entry: None,
+            private_network: false,
+            shadow: None,
+        }
     }
 
     fn with_origin(self, found: Match) -> Self {

@@ -65,7 +65,7 @@ pub enum Reason {
     CrossSiteWrite,
     /// Any other request that is refused for where it comes from or goes to.
     ForeignBlocked,
-    /// A shadow policy would deny what was allowed.
+    /// The policy would deny it, and is not enforced (`mode=shadow`).
     ShadowDenied,
     /// There is no `Origin`.
     NoOrigin,
@@ -112,11 +112,16 @@ pub struct Decision {
     pub entry: Option<EntryIndex>,
     /// The preflight asked for the private network and gets it (B27).
     pub private_network: bool,
+    /// Under `mode=shadow`: why, as if the policy were enforced. It is counted, nothing is sent.
+    pub shadow: Option<Reason>,
 }
 
 // === impl Kind ===
 
 impl Kind {
+    /// Every kind, in the order of the enumeration.
+    pub const ALL: [Self; 3] = [Self::Preflight, Self::Actual, Self::None];
+
     /// The label of logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -162,7 +167,18 @@ impl Verdict {
 // === impl Reason ===
 
 impl Reason {
-    /// The closed set.
+    /// The verdict that this is the reason of.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Ok => Verdict::Allowed,
+            Self::CrossSiteWrite | Self::ForeignBlocked => Verdict::Blocked,
+            Self::NoOrigin => Verdict::NotCors,
+            Self::PolicyOff => Verdict::Off,
+            _ => Verdict::Denied,
+        }
+    }
+
+    /// The closed set, in the order of the enumeration.
     pub const ALL: [Self; 16] = [
         Self::Ok,
         Self::OriginNotListed,

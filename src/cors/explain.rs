@@ -11,6 +11,7 @@ use super::{
     browser::PageRequest,
     decision::{Action, Decision, Kind, Reason, Verdict},
     facts::RequestSketch,
+    imagined::Imagined,
     listener::{Listener, ListenerPolicy},
     origins::EntryIndex,
     policy::CorsPolicy,
@@ -177,16 +178,8 @@ impl Story<'_> {
 
     fn exchange(&self, method: &Method, headers: &[(HeaderName, String)]) -> Answered {
         let sketch = self.sketch(method, headers);
-        let (policy, decision) = self.listener.decide(&sketch.facts());
-        let mut answer = HeaderMap::new();
-        let (status, body) = match policy.answer(&decision, policy.preflight_headers(), &mut answer)
-        {
-            Some(answered) => (answered.status, answered.body),
-            None => {
-                policy.finish(&decision, &mut answer);
-                (StatusCode::OK, String::new())
-            }
-        };
+        let Imagined { decision, status, headers: answer, body, .. } =
+            Imagined::new(self.listener, &sketch);
         let mut request = format!("{method} {} HTTP/1.1\r\n", self.target);
         request += &format!("host: {}\r\norigin: {}\r\n", self.host, self.page.origin);
         for (name, value) in headers {

@@ -5,6 +5,8 @@
 
 use super::{
     path,
+    policy::CorsPolicy,
+    syntax,
     wire::{HeaderMap, HeaderName, HeaderValue, Method, header},
 };
 
@@ -51,6 +53,31 @@ impl<'a> RequestFacts<'a> {
             [host] => Some(host.as_bytes()),
             [_, _, ..] => None,
         }
+    }
+
+    /// It carries a cookie or an authorization.
+    pub fn has_credentials(&self) -> bool {
+        self.headers.contains_key(header::COOKIE)
+            || self.headers.contains_key(header::AUTHORIZATION)
+    }
+
+    /// The first line of `Origin`, as the client wrote it.
+    pub fn origin(&self) -> Option<&'a [u8]> {
+        self.lines(&header::ORIGIN).first().map(HeaderValue::as_bytes)
+    }
+
+    /// The first line of `Access-Control-Request-Method`, as the client wrote it.
+    pub fn requested_method(&self) -> Option<&'a [u8]> {
+        self.lines(&header::ACCESS_CONTROL_REQUEST_METHOD).first().map(HeaderValue::as_bytes)
+    }
+
+    /// The first header that a preflight asks for and the policy does not allow.
+    pub fn first_refused_header(&self, policy: &CorsPolicy) -> Option<&'a [u8]> {
+        let lines = self.lines(&header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
+        lines
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+            .map(syntax::trim_ows)
+            .find(|name| !name.is_empty() && !policy.spec().headers.allows(name))
     }
 
     /// The model that the router will choose, with the router's own reading of path and query.

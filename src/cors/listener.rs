@@ -7,7 +7,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{decide::decide, decision::Decision, facts::RequestFacts, path, policy::CorsPolicy};
+use super::{
+    decide::decide, decision::Decision, described, facts::RequestFacts, path, policy::CorsPolicy,
+    tally::Tally,
+};
 
 /// The three APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -22,7 +25,7 @@ pub enum Listener {
 }
 
 /// Which part of a listener a policy is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PolicyName {
     /// All of it, but for the overrides.
@@ -40,6 +43,12 @@ pub struct ListenerPolicy {
     models: HashMap<String, Arc<CorsPolicy>>,
     /// Longest first.
     routes: Vec<(RoutePattern, Arc<CorsPolicy>)>,
+    /// Where nothing is ever shared: what the management listener shows of CORS itself.
+    closed: Option<Arc<CorsPolicy>>,
+    /// The hash of what they say; empty before they are put in service.
+    hash: Arc<str>,
+    /// Another policy that is evaluated beside this one, and counted (`shadow.file`).
+    candidate: Option<Arc<ListenerPolicy>>,
 }
 
 /// An absolute path, or everything below it with a trailing `/*`.
@@ -102,6 +111,20 @@ impl RoutePattern {
         (!decoded.contains('*')).then_some(Self { segments, below })
     }
 
+    /// A path that it matches, percent-encoded.
+    fn example(&self) -> String {
+        use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+        let mut path: String = self
+            .segments
+            .iter()
+            .map(|segment| format!("/{}", utf8_percent_encode(segment, NON_ALPHANUMERIC)))
+            .collect();
+        if self.below {
+            path.push_str("/x");
+        }
+        if path.is_empty() { "/".to_owned() } else { path }
+    }
+
     /// Whether a decoded path is the one or below it.
     pub fn matches(&self, decoded: &str) -> bool {
         let mut segments = path::segments(decoded);
@@ -110,12 +133,26 @@ impl RoutePattern {
     }
 }
 
+impl std::fmt::Display for RoutePattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "/{}{}", self.segments.join("/"), if self.below { "/*" } else { "" })
+    }
+}
+
 // === impl ListenerPolicy ===
 
 impl ListenerPolicy {
     /// A listener without overrides.
     pub fn new(base: CorsPolicy) -> Self {
-        Self { base: Arc::new(base), models: HashMap::new(), routes: Vec::new() }
+        let closed = (base.listener() == Listener::Management).then(|| Arc::new(base.closed()));
+        Self {
+            closed,
+            base: Arc::new(base),
+            models: HashMap::new(),
+            routes: Vec::new(),
+            hash: Arc::from(""),
+            candidate: None,
+        }
     }
 
     /// Another policy for one model.
@@ -144,6 +181,58 @@ impl ListenerPolicy {
         models.into_iter().map(|(_, policy)| policy).chain(routes)
     }
 
+    /// The path of a route's policy.
+    pub fn route_of(&self, policy: &Arc<CorsPolicy>) -> Option<&RoutePattern> {
+        let found = self.routes.iter().find(|(_, of_route)| Arc::ptr_eq(of_route, policy));
+        found.map(|(route, _)| route)
+    }
+
+    /// The same, counted: by this many threads without meeting, with at most `slots` origins told
+    /// apart; and named by the hash of what it says.
+    #[must_use]
+    pub fn in_service(mut self, threads: usize, slots: usize) -> Self {
+        self.hash = described::hash(&self).into();
+        let order: Vec<&Arc<CorsPolicy>> =
+            std::iter::once(&self.base).chain(self.overrides()).collect();
+        let policies: Vec<&CorsPolicy> = order.iter().map(|policy| &***policy).collect();
+        let tallies = Tally::of_listener(&policies, slots, threads);
+        let mut by_name: HashMap<PolicyName, Arc<Tally>> =
+            policies.iter().map(|policy| policy.spec().name.clone()).zip(tallies).collect();
+        let models = self.models.values_mut();
+        let routes = self.routes.iter_mut().map(|(_, policy)| policy);
+        for policy in std::iter::once(&mut self.base).chain(models).chain(routes) {
+            if let Some(tally) = by_name.remove(&policy.spec().name) {
+                Arc::make_mut(policy).set_tally(tally);
+            }
+        }
+        if let (Some(closed), Some(tally)) = (&mut self.closed, self.base.tally()) {
+            Arc::make_mut(closed).set_tally(Arc::clone(tally));
+        }
+        self
+    }
+
+    /// The hash of what the policies say, as the counters name it; empty before they are put in
+    /// service.
+    pub fn hash(&self) -> &Arc<str> {
+        &self.hash
+    }
+
+    /// The policy that is evaluated beside this one.
+    pub fn candidate(&self) -> Option<&Arc<ListenerPolicy>> {
+        self.candidate.as_ref()
+    }
+
+    /// Has another policy evaluated beside this one.
+    pub fn set_candidate(&mut self, candidate: Option<Arc<ListenerPolicy>>) {
+        self.candidate = candidate;
+    }
+
+    /// A path that falls under this policy of a route.
+    pub(super) fn example_of_route(&self, policy: &Arc<CorsPolicy>) -> Option<String> {
+        let found = self.routes.iter().find(|(_, known)| Arc::ptr_eq(known, policy));
+        found.map(|(route, _)| route.example())
+    }
+
     /// There are policies of models or routes.
     pub fn has_overrides(&self) -> bool {
         !self.models.is_empty() || !self.routes.is_empty()
@@ -164,6 +253,11 @@ impl ListenerPolicy {
 
     /// The policy that a request falls under.
     pub fn policy_for(&self, facts: &RequestFacts<'_>) -> &Arc<CorsPolicy> {
+        if let Some(closed) = &self.closed
+            && path::is_below_cors(facts.path)
+        {
+            return closed;
+        }
         if !self.has_overrides() {
             return &self.base;
         }
@@ -186,6 +280,17 @@ impl ListenerPolicies {
             Listener::Inference => &self.inference,
             Listener::Management => &self.management,
             Listener::Metrics => &self.metrics,
+        }
+    }
+}
+
+impl ListenerPolicies {
+    /// The policy of a listener, to be replaced.
+    pub fn of_mut(&mut self, listener: Listener) -> &mut Arc<ListenerPolicy> {
+        match listener {
+            Listener::Inference => &mut self.inference,
+            Listener::Management => &mut self.management,
+            Listener::Metrics => &mut self.metrics,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready as poll_ready},
+    time::Instant,
 };
 
 use actix_web::{
@@ -25,7 +26,7 @@ use super::{
     decision::{Action, Decision, Kind, Verdict},
     facts::RequestFacts,
     listener::{Listener, ListenerPolicies, ListenerPolicy},
-    observer::{AnswerFacts, CorsObserver, CorsOutcome, Unobserved},
+    observer::{AnswerFacts, CorsObserver, CorsOutcome, Taken, Unobserved},
     own_values::OwnValues,
     path,
     policy::CorsPolicy,
@@ -80,12 +81,19 @@ pin_project! {
     }
 }
 
+/// What an observer is told of an answer that is given at once.
+struct Answering {
+    started: Instant,
+    credentialed: bool,
+}
+
 /// What is needed to finish an answer.
 pub struct Decided {
     decision: Decision,
     policy: Arc<CorsPolicy>,
     /// Present where another model's policy may apply in the end.
     listener: Option<Arc<ListenerPolicy>>,
+    credentialed: bool,
     observer: Arc<dyn CorsObserver>,
 }
 
@@ -138,14 +146,21 @@ impl Cors {
         {
             return None;
         }
+        let started = Instant::now();
         let listener = self.handle(request.uri.path()).load();
         let facts = RequestFacts::from(request);
         let (policy, decision) = listener.decide(&facts);
         if decision.kind != Kind::Preflight || decision.action == Action::Pass {
             return None;
         }
-        self.observer.decided(policy, &decision, &facts);
-        let response = answer(policy, &decision, own.of(policy), &*self.observer);
+        self.observer.decided(&Taken {
+            listener: &listener,
+            policy,
+            decision: &decision,
+            facts: &facts,
+        });
+        let answering = Answering { started, credentialed: false };
+        let response = answer(policy, &decision, own.of(policy), answering, &*self.observer);
         Some((response, CorsOutcome::of(&decision)))
     }
 
@@ -199,13 +214,16 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
+        let started = Instant::now();
         let listener = self.cors.handle(request.head().uri.path()).load();
         let observer = &self.cors.observer;
-        let (policy, decision) = {
+        let (policy, decision, credentialed) = {
             let facts = RequestFacts::from(request.head());
             let (policy, decision) = listener.decide(&facts);
-            observer.decided(policy, &decision, &facts);
-            (Arc::clone(policy), decision)
+            let (listener, facts) = (&**listener, &facts);
+            observer.decided(&Taken { listener, policy, decision: &decision, facts });
+            let credentialed = decision.kind == Kind::Actual && facts.has_credentials();
+            (Arc::clone(policy), decision, credentialed)
         };
         if decision.action == Action::Pass {
             let served_model = listener.has_overrides() && decision.verdict != Verdict::Blocked;
@@ -213,12 +231,15 @@ where
                 decision,
                 policy,
                 listener: served_model.then(|| Arc::clone(&listener)),
+                credentialed,
                 observer: Arc::clone(observer),
             };
             decided.note(&request);
             return CorsFuture::Inner { inner: self.service.call(request), decided: Some(decided) };
         }
-        let response = answer(&policy, &decision, policy.preflight_headers(), &**observer);
+        let headers = policy.preflight_headers();
+        let answering = Answering { started, credentialed };
+        let response = answer(&policy, &decision, headers, answering, &**observer);
         request.extensions_mut().insert(CorsOutcome::of(&decision));
         let response = request.into_response(response);
         CorsFuture::Answered { response: Some(response.map_into_right_body()) }
@@ -230,6 +251,7 @@ fn answer(
     policy: &CorsPolicy,
     decision: &Decision,
     preflight_headers: &[(HeaderName, HeaderValue)],
+    answering: Answering,
     observer: &dyn CorsObserver,
 ) -> HttpResponse {
     let mut response = HttpResponse::new(policy.preflight_status());
@@ -240,7 +262,13 @@ fn answer(
             response = response.set_body(BoxBody::new(body));
         }
     }
-    let facts = AnswerFacts { status: response.status(), headers: response.headers(), stripped: 0 };
+    let facts = AnswerFacts {
+        status: response.status(),
+        headers: response.headers(),
+        stripped: 0,
+        credentialed: answering.credentialed,
+        took: (decision.kind == Kind::Preflight).then(|| answering.started.elapsed()),
+    };
     observer.answered(policy, decision, &facts);
     response
 }
@@ -287,7 +315,8 @@ impl Decided {
         self.follow_model(response.request());
         let stripped = self.policy.finish(&self.decision, response.headers_mut());
         let (status, headers) = (response.status(), response.headers());
-        let facts = AnswerFacts { status, headers, stripped };
+        let credentialed = self.credentialed;
+        let facts = AnswerFacts { status, headers, stripped, credentialed, took: None };
         self.observer.answered(&self.policy, &self.decision, &facts);
         response.map_into_left_body()
     }

@@ -25,8 +25,10 @@
 //! `exposed` `hosts` the other lists, `spec` puts them together and `policy` bakes them, `listener`
 //! chooses among policies by model and route (`path` reads targets as the router does), `decide`
 //! decides, `answer` says it, `middleware` does it under the `policy_handle` in force (with
-//! `own_values` for speed) and tells the `observer`. `settings` compiles properties; `explain` and
-//! `check` tell people about it; `browser` is the other side of the wire.
+//! `own_values` for speed) and tells the `observer`, which counts in the `tally` beside each policy.
+//! `settings` compiles properties; `explain`, `check` and `described` tell about it, `diff` compares two
+//! policies, `vectors` holds one against written expectations (all by `imagined` answers), `export`
+//! writes it for the edge; `browser` is the other side of the wire.
 
 mod actix;
 mod address;
@@ -36,12 +38,16 @@ mod check;
 mod cross_site;
 mod decide;
 mod decision;
+mod described;
 mod diagnostic;
+mod diff;
 mod explain;
+mod export;
 mod exposed;
 mod facts;
 mod headers;
 mod hosts;
+mod imagined;
 mod listener;
 mod methods;
 mod middleware;
@@ -56,9 +62,11 @@ mod policy_handle;
 pub mod settings;
 mod spec;
 mod syntax;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod vary;
+mod vectors;
 mod wire;
 
 pub use answer::Answer;
@@ -66,8 +74,11 @@ pub use browser::{PageHeader, PageRequest, Refusal};
 pub use check::{CheckReport, PolicySummary};
 pub use decide::decide;
 pub use decision::{Action, AllowOrigin, Decision, Kind, Reason, Verdict};
+pub use described::{hash as policy_hash, hash_of_text};
 pub use diagnostic::{Diagnostic, Finding, Parsed, Severity};
+pub use diff::{Change, Direction, PolicyDiff};
 pub use explain::{Exchange, Explanation, Step, explain};
+pub use export::{Export, ExportTarget, Place, Unexpressible, export};
 pub use exposed::ExposedHeaders;
 pub use facts::{RequestFacts, RequestSketch};
 pub use headers::{AllowedHeaders, HeadersFault};
@@ -75,7 +86,7 @@ pub use hosts::HostList;
 pub use listener::{Listener, ListenerPolicies, ListenerPolicy, PolicyName, RoutePattern};
 pub use methods::AllowedMethods;
 pub use middleware::{Cors, CorsService, ServedModel};
-pub use observer::{AnswerFacts, CorsObserver, CorsOutcome, Unobserved};
+pub use observer::{AnswerFacts, CorsObserver, CorsOutcome, Taken, Unobserved};
 pub use origin::{MAX_ORIGIN_BYTES, OriginFault, SerializedOrigin};
 pub use origins::{AllowedOrigins, EntryIndex, OriginSet};
 pub use own_values::OwnValues;
@@ -84,8 +95,14 @@ pub use pattern::{HostPattern, OriginPattern, PortPattern};
 pub use policy::CorsPolicy;
 pub use policy_handle::PolicyHandle;
 pub use settings::{
-    BindScope, Compiled, ListenerFacts, Setting, SettingOrigin, compile, is_cors_key,
+    BindScope, Compiled, Disk, Files, ListenerFacts, Operation, Operations, OriginFile, Report,
+    SelfTest, Setting, SettingOrigin, compile, compile_with, is_cors_key, listener_of,
 };
 pub use spec::{
     Accepted, Block, Conflict, DecisionLog, Engine, Mode, PolicySpec, PreflightStatus, Property,
 };
+pub use tally::{OriginTally, Slot, Tally};
+pub use vectors::{
+    Answers, Placeholder, Vector, VectorFile, VectorGroup, VectorOutcome, VectorPolicy,
+};
+pub use wire::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};

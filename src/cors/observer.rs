@@ -2,18 +2,21 @@
 //!
 //! Called by `middleware.rs`, on the reactor: an observer must not wait.
 
+use std::time::Duration;
+
 use super::{
     decision::{Decision, Kind, Reason, Verdict},
     facts::RequestFacts,
+    listener::ListenerPolicy,
     policy::CorsPolicy,
     wire::{HeaderMap, StatusCode},
 };
 
 /// Is told of every decision; counts, logs, traces.
 pub trait CorsObserver: Send + Sync + 'static {
-    /// A decision was taken. `facts` are the request's, for what a counter needs besides.
-    fn decided(&self, policy: &CorsPolicy, decision: &Decision, facts: &RequestFacts<'_>) {
-        let _ = (policy, decision, facts);
+    /// A decision was taken.
+    fn decided(&self, taken: &Taken<'_>) {
+        let _ = taken;
     }
 
     /// The answer is complete: its status, its headers and how many `Access-Control-*` lines of
@@ -28,6 +31,19 @@ pub trait CorsObserver: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unobserved;
 
+/// What an observer learns of a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'a> {
+    /// The policies of the listener.
+    pub listener: &'a ListenerPolicy,
+    /// The one that applies.
+    pub policy: &'a CorsPolicy,
+    /// What was decided.
+    pub decision: &'a Decision,
+    /// The request's, for what a counter or a log needs besides.
+    pub facts: &'a RequestFacts<'a>,
+}
+
 /// What an observer learns of an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerFacts<'a> {
@@ -37,6 +53,10 @@ pub struct AnswerFacts<'a> {
     pub headers: &'a HeaderMap,
     /// `Access-Control-*` lines of inner layers that were removed.
     pub stripped: usize,
+    /// The request had an origin and a cookie or an authorization.
+    pub credentialed: bool,
+    /// How long a preflight took, where it was answered here.
+    pub took: Option<Duration>,
 }
 
 /// The decision on a request, in its extensions for the access log. Requests that are not CORS and

@@ -190,6 +190,19 @@ impl OriginSet {
         Ok(self.find_pattern(&origin))
     }
 
+    /// Where this entry stands.
+    pub fn index_of(&self, entry: &OriginPattern) -> Option<EntryIndex> {
+        if entry.is_exact() {
+            return self.exact.find(entry.as_str().as_bytes());
+        }
+        let groups = self.by_port.get(&entry.port())?;
+        let group = groups.iter().find(|group| *group.scheme == *entry.scheme().as_bytes())?;
+        match entry.host() {
+            HostPattern::Exact(host) => group.hosts.get(host.as_bytes()).copied(),
+            HostPattern::Subdomains(base) => group.bases.get(base.as_bytes()).copied(),
+        }
+    }
+
     fn find_pattern(&self, origin: &SerializedOrigin<'_>) -> Option<EntryIndex> {
         if self.by_port.is_empty() {
             return None;

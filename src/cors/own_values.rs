@@ -2,7 +2,7 @@
 //!
 //! Values are reference counted; cores that share one counter wait for each other at every answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{
     policy::CorsPolicy,
@@ -15,15 +15,16 @@ pub struct OwnValues(Option<Copied>);
 
 #[derive(Debug)]
 struct Copied {
-    /// Held, so that another policy cannot take its place in memory and be mistaken for it.
-    policy: Arc<CorsPolicy>,
+    /// Keeps the place in memory, so that no other policy can be mistaken for it; and nothing of what
+    /// it says, so that a policy that was replaced is gone.
+    policy: Weak<CorsPolicy>,
     headers: Box<[(HeaderName, HeaderValue)]>,
 }
 
 impl OwnValues {
     /// The headers of a granted preflight under this policy.
     pub(super) fn of(&mut self, policy: &Arc<CorsPolicy>) -> &[(HeaderName, HeaderValue)] {
-        let known = self.0.take().filter(|copied| Arc::ptr_eq(&copied.policy, policy));
+        let known = self.0.take().filter(|copied| copied.policy.as_ptr() == Arc::as_ptr(policy));
         &self.0.insert(known.unwrap_or_else(|| Copied::new(policy))).headers
     }
 }
@@ -36,6 +37,6 @@ impl Copied {
             (name.clone(), copy.unwrap_or_else(|_| value.clone()))
         };
         let headers = policy.preflight_headers().iter().map(own).collect();
-        Self { policy: Arc::clone(policy), headers }
+        Self { policy: Arc::downgrade(policy), headers }
     }
 }

@@ -85,6 +85,19 @@ impl OriginPattern {
         matches!(self.host, HostPattern::Exact(_)) && self.port != PortPattern::Any
     }
 
+    /// An origin that it covers.
+    pub fn example(&self) -> String {
+        let host = match &self.host {
+            HostPattern::Exact(host) => host.clone(),
+            HostPattern::Subdomains(base) => format!("sub.{base}"),
+        };
+        match self.port {
+            PortPattern::Default => format!("{}://{host}", self.scheme),
+            PortPattern::Number(port) => format!("{}://{host}:{port}", self.scheme),
+            PortPattern::Any => format!("{}://{host}:3000", self.scheme),
+        }
+    }
+
     /// The pages behind it come from this machine.
     pub fn is_loopback(&self) -> bool {
         match &self.host {

@@ -9,6 +9,7 @@ use super::{
     listener::{Listener, PolicyName},
     origins::{AllowedOrigins, OriginSet},
     spec::{Block, Conflict, Mode, PolicySpec, PreflightStatus},
+    tally::Tally,
     wire::{HeaderName, HeaderValue, StatusCode, header, name},
 };
 
@@ -20,6 +21,8 @@ pub struct CorsPolicy {
     origins: OriginSet,
     preflight_headers: Box<[(HeaderName, HeaderValue)]>,
     actual_headers: Box<[(HeaderName, HeaderValue)]>,
+    /// None until it is put in service.
+    tally: Option<Arc<Tally>>,
 }
 
 const TRUE: HeaderValue = HeaderValue::from_static("true");
@@ -53,6 +56,7 @@ impl CorsPolicy {
             origins: OriginSet::new(&spec.origins),
             preflight_headers: preflight_headers(&spec),
             actual_headers: actual_headers(&spec),
+            tally: None,
             spec,
         })
     }
@@ -65,8 +69,21 @@ impl CorsPolicy {
             origins: OriginSet::new(&AllowedOrigins::None),
             preflight_headers: preflight_headers(&spec),
             actual_headers: actual_headers(&spec),
+            tally: None,
             spec,
         }
+    }
+
+    /// The same listener, sharing nothing and refusing every request of a foreign page.
+    pub(super) fn closed(&self) -> Self {
+        let mut spec = PolicySpec::new(self.spec.listener);
+        spec.block = Block::All;
+        spec.log = self.spec.log;
+        spec.https = self.spec.https;
+        spec.same_origin_hosts = Arc::clone(&self.spec.same_origin_hosts);
+        spec.allowed_hosts = Arc::clone(&self.spec.allowed_hosts);
+        // Without an origin no two properties conflict.
+        Self { spec, ..Self::off(self.spec.listener) }
     }
 
     /// What it says.
@@ -92,6 +109,21 @@ impl CorsPolicy {
     /// Some origin is allowed and the mode is enforce.
     pub fn is_on(&self) -> bool {
         self.spec.mode == Mode::Enforce && !self.origins.is_empty()
+    }
+
+    /// Some origin is allowed and the mode is shadow: decisions are counted and nothing is sent.
+    pub fn is_shadow(&self) -> bool {
+        self.spec.mode == Mode::Shadow && !self.origins.is_empty()
+    }
+
+    /// Where its decisions are counted; none before it is put in service.
+    pub fn tally(&self) -> Option<&Arc<Tally>> {
+        self.tally.as_ref()
+    }
+
+    /// Its decisions are counted here from now on.
+    pub(super) fn set_tally(&mut self, tally: Arc<Tally>) {
+        self.tally = Some(tally);
     }
 
     /// Whether answers depend on `Origin`, so that caches must know (B18).

@@ -130,7 +130,7 @@ impl Connector {
 }
 
 /// The system's certificates (or those that `SSL_CERT_FILE` names).
-fn system_config() -> Result<TlsConfig, String> {
+pub(crate) fn system_config() -> Result<TlsConfig, String> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (added, _unreadable) = roots.add_parsable_certificates(found.certs);

@@ -40,6 +40,8 @@ pub use networks::{AddressClass, AllowedNetworks};
 pub use part_file::Downloaded;
 
 use crate::metrics::DownloadMetrics;
+pub(crate) use connect::system_config;
+
 use connect::Connector;
 use part_file::PartFile;
 
@@ -91,6 +93,11 @@ impl Downloads {
         Downloads { policy, connector, metrics, stop: watch::Sender::new(false) }
     }
 
+    /// Removes what downloads of a process that was killed have left in `store`.
+    pub fn tidy(store: &Path) {
+        PartFile::sweep(store);
+    }
+
     /// Downloads `url` into `store`, under the name of its last segment. Blocks, for as long as
     /// `download_timeout`; call it on a thread that may.
     ///
@@ -101,7 +108,7 @@ impl Downloads {
         if *self.stop.borrow() {
             return Err(DownloadError::Stopping);
         }
-        PartFile::sweep(store, self.policy.limits.timeout);
+        Downloads::tidy(store);
         let mut file = PartFile::create(store, url.file_name())?;
         let counted = self.metrics.begin();
         // A runtime of its own: that of the caller may be stopped meanwhile.

@@ -4,11 +4,11 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
 use super::error::DownloadError;
+use crate::unfinished;
 
 /// A file that has no name of its own yet. Dropping it removes it.
 pub(super) struct PartFile {
@@ -43,22 +43,13 @@ impl PartFile {
             .permissions(Permissions::from_mode(0o666)) // less what the umask takes
             .tempfile_in(store)
             .map_err(|error| DownloadError::store("write to", error))?;
+        unfinished::claim(file.as_file());
         Ok(PartFile { file, target })
     }
 
-    /// Removes what a process that was killed has left: files that nobody has written to for longer
-    /// than a download may take.
-    pub(super) fn sweep(store: &Path, timeout: Duration) {
-        let now = SystemTime::now();
-        for entry in fs::read_dir(store).into_iter().flatten().flatten() {
-            let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-            let written = entry.metadata().and_then(|data| data.modified());
-            let age = written.ok().and_then(|written| now.duration_since(written).ok());
-            if is_ours && age.is_some_and(|age| age > timeout) {
-                // Somebody else may have removed it just now.
-                let _left = fs::remove_file(entry.path());
-            }
-        }
+    /// Removes what a process that was killed has left.
+    pub(super) fn sweep(store: &Path) {
+        unfinished::sweep(store, |name| name.starts_with(PREFIX));
     }
 
     /// Appends. Blocks on the disk.
@@ -146,17 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_removed_when_it_is_old() {
+    fn what_a_killed_process_left_is_removed_and_what_is_being_written_is_not() {
         let store = tempfile::tempdir().unwrap();
-        let old = store.path().join(format!("{PREFIX}old"));
-        for path in [&old, &store.path().join(format!("{PREFIX}new")), &store.path().join("m.mar")]
-        {
-            fs::write(path, "x").unwrap();
-        }
-        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
-        File::options().write(true).open(&old).unwrap().set_modified(hour_ago).unwrap();
-        PartFile::sweep(store.path(), Duration::from_secs(1800));
-        assert!(!old.exists());
+        let dead = store.path().join(format!("{PREFIX}dead"));
+        drop(unfinished::tests::old_file(&dead));
+        drop(unfinished::tests::old_file(&store.path().join("m.mar")));
+        let part = PartFile::create(store.path(), "n.mar").unwrap();
+        PartFile::sweep(store.path());
+        assert!(!dead.exists());
         assert_eq!(fs::read_dir(store.path()).unwrap().count(), 2);
+        drop(part);
     }
 }

@@ -174,6 +174,7 @@ impl Arguments {
                 self.shown()
             ));
         }
+        self.check_axes(places, &values)?;
         let len = places.iter().max().map_or(0, |last| last + 1);
         let mut arguments: Vec<Option<Value>> = vec![None; len];
         for (place, value) in places.iter().zip(values) {
@@ -191,6 +192,31 @@ impl Arguments {
                 )),
             })
             .collect()
+    }
+
+    /// Sizes that the operator has given one name are equal.
+    fn check_axes(&self, places: &[usize], values: &[Value]) -> Result<(), String> {
+        let mut known: Vec<(&str, usize, &str)> = Vec::new();
+        for (place, value) in places.iter().zip(values) {
+            let (Some(slot), Value::Tensor(tensor)) = (self.slots.get(*place), value) else {
+                continue;
+            };
+            let Some(declared) = &slot.declared else { continue };
+            for (axis, name) in &declared.axes {
+                let Some(size) = tensor.shape().get(*axis).copied() else { continue };
+                match known.iter().find(|(other, ..)| *other == name.as_str()) {
+                    Some((_, other, whose)) if *other != size => {
+                        return Err(format!(
+                            "`{name}` is {other} in input `{whose}` and {size} in input `{}`",
+                            slot.shown()
+                        ));
+                    }
+                    Some(_) => {}
+                    None => known.push((name.as_str(), size, slot.shown())),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn shown(&self) -> String {
@@ -260,7 +286,7 @@ mod tests {
     }
 
     fn named(name: &str) -> Declared {
-        Declared { name: Some(name.to_owned()), dtype: DType::Int64, shape: None }
+        Declared { name: Some(name.to_owned()), dtype: DType::Int64, shape: None, axes: vec![] }
     }
 
     #[test]
@@ -301,6 +327,25 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_one_name_are_equal_in_a_request() {
+        let input = |name: &str| {
+            let written = serde_json::json!({
+                "name": name, "datatype": "INT64", "shape": ["batch", "length"],
+            });
+            Declared::read_for(&written, "inputs", "[0]").unwrap()
+        };
+        let kinds = signature(&[("a", "Tensor", true), ("b", "Tensor", true)]);
+        let arguments = Arguments::new(&kinds, vec![input("ids"), input("mask")]).unwrap();
+        let tensor = |rows: usize, length: usize| {
+            let zeros = crate::engine::Elements::zeros(DType::Int64, rows * length);
+            Value::Tensor(crate::engine::HostTensor::new(vec![rows, length], zeros).unwrap())
+        };
+        assert!(arguments.arrange(&[0, 1], vec![tensor(2, 3), tensor(2, 3)]).is_ok());
+        let error = arguments.arrange(&[0, 1], vec![tensor(2, 3), tensor(2, 4)]).unwrap_err();
+        assert_eq!(error, "`length` is 3 in input `ids` and 4 in input `mask`");
+    }
+
+    #[test]
     fn declared_names_are_names_too() {
         let traced = signature(&[("argument_1", "Tensor", true), ("argument_2", "Tensor", true)]);
         let arguments = Arguments::new(&traced, vec![named("ids"), named("mask")]).unwrap();
@@ -308,7 +353,8 @@ mod tests {
         assert_eq!(arguments.place(&[Some("argument_2"), Some("ids")]), Ok(vec![1, 0]));
         assert_eq!(arguments.missing_after_first(), ["mask"]);
         let shape = Some(vec![None, Some(4)]);
-        let declared = Declared { name: Some("x".into()), dtype: DType::Float32, shape };
+        let declared =
+            Declared { name: Some("x".into()), dtype: DType::Float32, shape, axes: vec![] };
         let kinds =
             signature(&[("a", "Tensor", true), ("b", "str[]", true), ("c", "Tensor", true)]);
         let metadata = Arguments::new(&kinds, vec![declared]).unwrap().metadata();

@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use super::accept::Offer;
 use super::answer::answers;
 use super::arguments::Arguments;
 use super::declared::Declared;
+use super::declared_outputs::{self, DeclaredOutput};
 use super::json::{JsonError, Kind, Scanner};
 use super::number_array::{ElementType, number_array};
 use super::occlusion::{ExplanationSettings, attributions};
@@ -34,6 +36,8 @@ use crate::engine::{DType, HostTensor, Value};
 pub(super) struct BaseHandler {
     served: Served,
     arguments: Arguments,
+    /// Empty when everything is answered as it is.
+    outputs: Vec<DeclaredOutput>,
     explanations: ExplanationSettings,
     /// The model once took whole numbers as `float32` after refusing them as `int64`.
     whole_numbers_are_floats: AtomicBool,
@@ -57,6 +61,7 @@ impl BaseHandler {
         Ok(BaseHandler {
             served: Served::new(settings),
             arguments: Arguments::new(&settings.signature, declared)?,
+            outputs: DeclaredOutput::read_all(settings)?,
             explanations: ExplanationSettings::read(settings.model_config)?,
             whole_numbers_are_floats: AtomicBool::new(false),
         })
@@ -185,7 +190,7 @@ impl BaseHandler {
     /// What the sample may share a batch with; none when it must run alone.
     fn bucket(&self, arguments: &[Value], form: &Form) -> Option<Bucket> {
         let mut rows = None;
-        let mut batched = *form == Form::Plain;
+        let mut batched = matches!(form, Form::Plain | Form::Raw);
         let mut bucket = Vec::with_capacity(arguments.len());
         for (place, argument) in arguments.iter().enumerate() {
             let Value::Tensor(tensor) = argument else { return None };
@@ -211,7 +216,7 @@ impl Handler for BaseHandler {
             return Err(HandlerError::BadInput(format!("{}; {FORMS}", input.no_payload())));
         };
         let (json, raw) = split(input.protocol, payload).map_err(HandlerError::BadInput)?;
-        match (payload.content_type.as_deref(), self.arguments.only_declared()) {
+        let mut sample = match (payload.content_type.as_deref(), self.arguments.only_declared()) {
             _ if raw.is_some() => self.json(json, raw),
             (Some("application/octet-stream"), Some(declared)) => self.raw(declared, payload),
             (Some("application/octet-stream"), None)
@@ -223,7 +228,11 @@ impl Handler for BaseHandler {
                 )))
             }
             _ => self.json(json, None),
+        }?;
+        if sample.asked.form == Form::Plain {
+            sample.asked.form = input.accept.form(&[Offer::Raw]);
         }
+        Ok(sample)
     }
 
     fn collate(&self, samples: Vec<Sample>) -> Result<Vec<Value>, HandlerError> {
@@ -231,6 +240,9 @@ impl Handler for BaseHandler {
     }
 
     fn postprocess(&self, output: Value, asked: &[Asked]) -> Result<Vec<Prediction>, HandlerError> {
+        if !self.outputs.is_empty() {
+            return declared_outputs::answers(&self.outputs, &self.served, &output, asked);
+        }
         answers(&self.served, &output, asked)
     }
 
@@ -248,6 +260,10 @@ impl Handler for BaseHandler {
 
     fn inputs(&self) -> Vec<TensorMetadata> {
         self.arguments.metadata()
+    }
+
+    fn outputs(&self) -> Vec<TensorMetadata> {
+        self.outputs.iter().map(DeclaredOutput::metadata).collect()
     }
 
     fn reinterpret(&self, sample: &Sample) -> Option<Sample> {

@@ -8,7 +8,8 @@
 //!   - name: x            # optional: the name clients use; else the order of forward's arguments
 //!     datatype: FP32     # required: BOOL, UINT8, INT8..INT64, FP16, BF16, FP32, FP64,
 //!                        # or PyTorch's name (float32, ...)
-//!     shape: [-1, 4]     # optional: with the batch dimension first; -1 stands for any size
+//!     shape: [-1, 4]     # optional: with the batch dimension first; -1 stands for any size, and so
+//!                        # does a name, which stands for the same size in all inputs of a request
 //! ```
 //!
 //! An input that is not declared takes any type and shape.
@@ -32,6 +33,8 @@ pub(super) struct Declared {
     pub(super) dtype: DType,
     /// Its sizes, the batch dimension first; `None` inside stands for any.
     pub(super) shape: Option<Vec<Option<usize>>>,
+    /// The names of sizes, by their place: sizes of one name are equal in a request.
+    pub(super) axes: Vec<(usize, String)>,
 }
 
 // === impl Declared ===
@@ -50,11 +53,18 @@ impl Declared {
         inputs
             .iter()
             .enumerate()
-            .map(|(index, input)| Declared::read(input, &format!("[{index}]")))
+            .map(|(index, input)| Declared::read_for(input, "inputs", &format!("[{index}]")))
             .collect()
     }
 
-    fn read(input: &Json, place: &str) -> Result<Declared, HandlerError> {
+    /// Reads an entry of the list `key`.
+    ///
+    /// # Errors
+    /// As [`Declared::read_all`].
+    pub(super) fn read_for(input: &Json, key: &str, place: &str) -> Result<Declared, HandlerError> {
+        let wrong = |place: &str, what: &str| {
+            HandlerError::Model(format!("model-config.yaml: {key}{place} {what}"))
+        };
         let Some(members) = input.as_object() else {
             return Err(wrong(place, "must be a map of name, datatype and shape"));
         };
@@ -77,16 +87,20 @@ impl Declared {
             Some(Json::Array(sizes)) if sizes.len() <= MAX_DEPTH => {
                 let sizes = sizes.iter().map(|size| match size.as_i64() {
                     Some(-1) => Ok(None),
+                    None if size.is_string() => Ok(None),
                     size => size
                         .and_then(|size| usize::try_from(size).ok())
                         .map(Some)
-                        .ok_or_else(|| wrong(place, "shape must hold sizes, or -1 for any")),
+                        .ok_or_else(|| wrong(place, "shape must hold sizes, names, or -1 for any")),
                 });
                 Some(sizes.collect::<Result<_, _>>()?)
             }
             Some(_) => return Err(wrong(place, "shape must be a list of at most 64 sizes")),
         };
-        Ok(Declared { name, dtype, shape })
+        let written = members.get("shape").and_then(Json::as_array);
+        let named = written.into_iter().flatten().enumerate();
+        let axes = named.filter_map(|(place, size)| Some((place, size.as_str()?.to_owned())));
+        Ok(Declared { name, dtype, shape, axes: axes.collect() })
     }
 
     /// Does a tensor of this type and shape fit?
@@ -176,7 +190,10 @@ mod tests {
     fn inputs_are_read_from_the_model_config() {
         let x = declared(json!({"name": "x", "datatype": "FP32", "shape": [-1, 4]}));
         let shape = Some(vec![None, Some(4)]);
-        assert_eq!(x, Declared { name: Some("x".into()), dtype: DType::Float32, shape });
+        assert_eq!(
+            x,
+            Declared { name: Some("x".into()), dtype: DType::Float32, shape, axes: vec![] }
+        );
         assert_eq!(x.to_string(), "FP32[-1, 4]");
         let any = declared(json!({"datatype": "int64"}));
         assert_eq!(any.to_string(), "INT64 of any shape");
@@ -195,7 +212,7 @@ mod tests {
             ),
             (json!([{"shape": [1]}]), "datatype must be one of BOOL"),
             (json!([{"datatype": "FP32", "shape": [-2]}]), "shape must hold sizes"),
-            (json!([{"datatype": "FP32", "shape": ["n"]}]), "shape must hold sizes"),
+            (json!([{"datatype": "FP32", "shape": [1.5]}]), "shape must hold sizes"),
             (json!([{"datatype": "FP32", "shape": vec![1; 65]}]), "at most 64"),
             (json!([{"datatype": "FP32", "shape": 4}]), "shape must be a list"),
             (json!([{"datatype": "FP32", "dtype": 4}]), "unknown key `dtype`"),

@@ -1,6 +1,10 @@
 //! What a handler is given: one request's parameters, as TorchServe's `RequestInput` has them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+
+use super::accept::Accept;
 
 /// One request for a model, read from the wire and bounded in size, not yet interpreted.
 ///
@@ -16,9 +20,25 @@ pub struct RequestInput {
     /// What follows the version in the path, as TorchServe's header `url_path`; else empty.
     pub url_path: String,
     /// The request's id, as its answer carries it.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// Whose words the path is in.
     pub protocol: Protocol,
+    /// Which forms of answer the client likes.
+    pub accept: Accept,
+    /// The sequence that it belongs to, as TorchServe's headers say it.
+    pub sequence: SequenceCall,
+}
+
+/// What a request says of its sequence (`ts_request_sequence_id`, `_start`, `_end`). Of no meaning for a
+/// model without `sequenceBatching`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SequenceCall {
+    /// The sequence; none to start one.
+    pub id: Option<String>,
+    /// The sequence begins anew with this request.
+    pub start: bool,
+    /// The sequence ends with this request.
+    pub end: bool,
 }
 
 /// Which protocol a request's path belongs to.

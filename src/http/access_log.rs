@@ -9,14 +9,16 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use actix_http::RequestHead;
-use actix_web::http::StatusCode;
-use actix_web::http::header::ORIGIN;
+use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, ORIGIN};
+use actix_web::http::{StatusCode, Version};
 
 use super::request_id::RequestId;
 use crate::cors::CorsOutcome;
 
-/// Characters of a path or an origin in a log line.
-const MAX_LOGGED: usize = 256;
+/// Bytes of a path in a log line.
+const MAX_PATH: usize = 256;
+/// Bytes of an origin in a log line.
+const MAX_ORIGIN: usize = 128;
 
 /// What a line says.
 pub(super) struct AccessLine<'a> {
@@ -24,8 +26,12 @@ pub(super) struct AccessLine<'a> {
     pub(super) request: &'a RequestHead,
     pub(super) request_id: &'a RequestId,
     pub(super) status: StatusCode,
+    /// Of the answer.
+    pub(super) headers: &'a HeaderMap,
     /// None where CORS has nothing to say.
     pub(super) cors: Option<CorsOutcome>,
+    /// None where requests are not traced.
+    pub(super) trace_id: Option<&'a str>,
     pub(super) started: Instant,
 }
 
@@ -36,7 +42,7 @@ struct Peer(Option<SocketAddr>);
 struct CorsWords(CorsOutcome);
 
 /// Bytes of a client, safe to write into a log line.
-struct Logged<'a>(&'a [u8]);
+struct Logged<'a, const MAX: usize = MAX_PATH>(&'a [u8]);
 
 // === impl AccessLine ===
 
@@ -44,18 +50,24 @@ impl AccessLine<'_> {
     /// Writes the line.
     pub(super) fn write(&self) {
         let request = self.request;
-        let origin = request.headers.get(ORIGIN).map(|origin| Logged(origin.as_bytes()));
+        let origin = request.headers.get(ORIGIN);
+        let origin = origin.map(|origin| Logged::<MAX_ORIGIN>(origin.as_bytes()));
+        let allowed = self.headers.get(ACCESS_CONTROL_ALLOW_ORIGIN);
+        let allowed = allowed.map(|origin| Logged::<MAX_ORIGIN>(origin.as_bytes()));
         tracing::info!(
             target: "access_log",
             listener = self.listener,
-            method = %Logged(request.method.as_str().as_bytes()),
-            path = %Logged(request.uri.path().as_bytes()),
+            method = %<Logged<'_>>::new(request.method.as_str().as_bytes()),
+            path = %<Logged<'_>>::new(request.uri.path().as_bytes()),
+            version = (request.version != Version::HTTP_11).then(|| tracing::field::debug(request.version)),
             status = self.status.as_u16(),
             ms = self.started.elapsed().as_secs_f64() * 1e3,
             request_id = self.request_id.as_str(),
+            trace_id = self.trace_id,
             peer = %Peer(request.peer_addr),
             origin = origin.map(tracing::field::display),
             cors = self.cors.map(CorsWords).map(tracing::field::display),
+            acao = allowed.map(tracing::field::display),
         );
     }
 }
@@ -82,9 +94,15 @@ impl fmt::Display for CorsWords {
 
 // === impl Logged ===
 
-impl fmt::Display for Logged<'_> {
+impl<'a> Logged<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl<const MAX: usize> fmt::Display for Logged<'_, MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cut = &self.0[..self.0.len().min(MAX_LOGGED)];
+        let cut = &self.0[..self.0.len().min(MAX)];
         match std::str::from_utf8(cut) {
             Ok(text) if text.bytes().all(is_plain) => f.write_str(text)?,
             _ => write!(f, "{}", cut.escape_ascii())?,
@@ -107,9 +125,10 @@ mod tests {
 
     #[test]
     fn a_logged_value_stays_on_one_line() {
-        assert_eq!(Logged(b"a\r\nb\x1b[31m").to_string(), "a\\r\\nb\\x1b[31m");
-        assert_eq!(Logged(b"/a'b\"\\").to_string(), "/a\\'b\\\"\\\\");
-        assert_eq!(Logged(b"/predictions/a%20b").to_string(), "/predictions/a%20b");
-        assert_eq!(Logged(&[b'x'; 300]).to_string().len(), MAX_LOGGED + 3);
+        assert_eq!(<Logged<'_>>::new(b"a\r\nb\x1b[31m").to_string(), "a\\r\\nb\\x1b[31m");
+        assert_eq!(<Logged<'_>>::new(b"/a'b\"\\").to_string(), "/a\\'b\\\"\\\\");
+        assert_eq!(<Logged<'_>>::new(b"/predictions/a%20b").to_string(), "/predictions/a%20b");
+        assert_eq!(<Logged<'_>>::new(&[b'x'; 300]).to_string().len(), MAX_PATH + 3);
+        assert_eq!(Logged::<MAX_ORIGIN>(&[b'x'; 300]).to_string().len(), MAX_ORIGIN + 3);
     }
 }

@@ -11,15 +11,25 @@ use std::time::{Duration, Instant};
 
 use actix_http::Payload;
 use actix_http::error::PayloadError;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
 
-use super::request_bounds::{NoMemory, Pace, RequestBounds};
+use super::inflate::{Coding, Inflater};
+use super::request_bounds::{NoMemory, Pace, RequestBounds, Reservation};
 use crate::error::ServeError;
-use crate::handlers::{Parameter, RequestInput};
+use crate::handlers::{Accept, Parameter, RequestInput, SequenceCall};
+
+/// What the body of a request may be at most.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Bytes; of a compressed body those that come in, and those that come out.
+    pub size: usize,
+    /// Bytes that come out of a compressed body for each that comes in, beyond the first mebibyte.
+    pub ratio: usize,
+}
 
 /// Memory that is set aside before the body has come, however large it says it is.
 const FIRST_ALLOCATION: usize = 1 << 20;
@@ -29,6 +39,39 @@ const MAX_DRAINED: usize = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_millis(500);
 /// A body of so many bytes is not counted: the number of connections bounds those.
 const UNCOUNTED: usize = 16 << 10;
+/// Bytes of a compressed body that are inflated at a time.
+const PACKED_PIECE: usize = 4 << 10;
+/// Inflated bytes after which other requests have their turn.
+const TURN: usize = 256 << 10;
+/// A client has this long to send a short body.
+const SHORT_TIME: Duration = Duration::from_secs(5);
+
+/// TorchServe's headers of sequences: the id, and whether it begins or ends here.
+const SEQUENCE: [&str; 3] =
+    ["ts_request_sequence_id", "ts_request_sequence_start", "ts_request_sequence_end"];
+/// The longest id of a sequence.
+const MAX_SEQUENCE_ID: usize = 128;
+
+/// What the headers say of the request's sequence.
+///
+/// # Errors
+/// 400 for an id that is too long or has other characters than visible ASCII.
+pub(super) fn sequence(request: &HttpRequest) -> Result<SequenceCall, ServeError> {
+    let [id, start, end] = SEQUENCE.map(|name| request.headers().get(name));
+    let id = id.map(|id| {
+        let visible = id.to_str().ok().filter(|id| (1..=MAX_SEQUENCE_ID).contains(&id.len()));
+        let visible = visible.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
+        visible.map(str::to_owned).ok_or_else(|| {
+            let [name, ..] = SEQUENCE;
+            let rule = format!("1 to {MAX_SEQUENCE_ID} visible ASCII characters");
+            ServeError::bad_request(format!("the header {name} must have {rule}"))
+        })
+    });
+    let yes = |value: Option<&actix_web::http::header::HeaderValue>| {
+        value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    };
+    Ok(SequenceCall { id: id.transpose()?, start: yes(start), end: yes(end) })
+}
 
 /// Reads the body and takes it apart.
 ///
@@ -37,18 +80,60 @@ const UNCOUNTED: usize = 16 << 10;
 pub(super) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
-    limit: usize,
+    limits: BodyLimits,
     bounds: &RequestBounds,
 ) -> Result<RequestInput, ServeError> {
-    let content_type = header(request, CONTENT_TYPE);
-    let body = collect(request, payload, limit, bounds).await?;
+    let body = collect(request, payload, limits, bounds).await?;
+    apart(header(request, CONTENT_TYPE), body, bounds.parts_max).await
+}
+
+/// What a handler is given of a whole body that came with this `Content-Type`.
+///
+/// # Errors
+/// 400 for a body that cannot be taken apart, or that has more parts than `parts_max` is by default.
+pub async fn take_apart(
+    content_type: Option<&str>,
+    body: Bytes,
+) -> Result<RequestInput, ServeError> {
+    apart(content_type, body, RequestBounds::default().parts_max).await
+}
+
+async fn apart(
+    content_type: Option<&str>,
+    body: Bytes,
+    most: usize,
+) -> Result<RequestInput, ServeError> {
     let Some(content_type) = content_type else { return Ok(RequestInput::body(None, body)) };
     let essence = essence(content_type);
     match essence.as_str() {
-        "multipart/form-data" => multipart(content_type, body, bounds.parts_max).await,
-        "application/x-www-form-urlencoded" => form(essence, body, bounds.parts_max),
+        "multipart/form-data" => multipart(content_type, body, most).await,
+        "application/x-www-form-urlencoded" => form(essence, body, most),
         _ => Ok(RequestInput::body(Some(essence), body)),
     }
+}
+
+/// Reads a body of at most `limit` bytes; none for a longer one.
+///
+/// # Errors
+/// 408 for a client that takes longer than [`SHORT_TIME`], 400 for a body that cannot be read.
+pub(super) async fn read_short(
+    payload: &mut Payload,
+    limit: usize,
+) -> Result<Option<BytesMut>, ServeError> {
+    // The time of a piece is never over before that of the whole.
+    let bounds = RequestBounds::default();
+    let whole = async {
+        let mut body = BytesMut::new();
+        while let Some(bytes) = next(payload, &bounds).await? {
+            if body.len() + bytes.len() > limit {
+                return Ok(None);
+            }
+            body.extend_from_slice(&bytes);
+        }
+        Ok(Some(body))
+    };
+    let whole = tokio::time::timeout(SHORT_TIME, whole).await;
+    whole.unwrap_or_else(|_| Err(ServeError::body_too_slow()))
 }
 
 /// Reads what is left of a body that nobody wants, so that the connection can be used again. Stops
@@ -109,6 +194,18 @@ pub(super) fn json_length(request: &HttpRequest) -> Result<Option<usize>, ServeE
     }
 }
 
+/// What the request's `Accept` says; a request may have several. The answer may come in pieces.
+pub(super) fn accept(request: &HttpRequest) -> Accept {
+    let lines: Vec<&str> =
+        request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok()).collect();
+    let mut accept = match lines.as_slice() {
+        [one] => Accept::parse(one),
+        several => Accept::parse(&several.join(",")),
+    };
+    accept.pieces = true;
+    accept
+}
+
 /// True when the body says that it is JSON.
 pub(super) fn is_json(request: &HttpRequest) -> bool {
     header(request, CONTENT_TYPE).is_some_and(|value| essence(value) == "application/json")
@@ -124,26 +221,29 @@ fn essence(content_type: &str) -> String {
     essence.trim().to_ascii_lowercase()
 }
 
-/// The whole body. One that arrives in one piece is not copied. What it takes of the memory of bodies
-/// it takes until the request is answered.
+/// The whole body, inflated where it is compressed. One that arrives in one piece is not copied. What it
+/// takes of the memory of bodies it takes until the request is answered.
 ///
 /// # Errors
-/// 413 above `limit` bytes, 408 for a client that stops sending or trickles, 415 for a compressed
-/// body, 503 when there is no memory for it, 400 for one that cannot be read.
+/// 413 above `limits`, 408 for a client that stops sending or trickles, 415 for a coding that is not
+/// known, 503 when there is no memory for it, 400 for a body that cannot be read.
 pub(super) async fn collect(
     request: &HttpRequest,
     payload: &mut Payload,
-    limit: usize,
+    limits: BodyLimits,
     bounds: &RequestBounds,
 ) -> Result<Bytes, ServeError> {
-    if let Some(encoding) = request.headers().get(CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(ServeError::content_encoding(&String::from_utf8_lossy(encoding.as_bytes())));
-    }
+    let limit = limits.size;
     let declared = header(request, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(ServeError::body_too_large(limit));
+    }
+    let mut reserved = bounds.memory.reserve();
+    let no_memory = |_: NoMemory| ServeError::no_body_memory();
+    if let Some(coding) = Coding::of(request.headers())? {
+        let body = inflated(coding, payload, limits, bounds, &mut reserved).await?;
+        request.extensions_mut().insert(reserved);
+        return Ok(body);
     }
     let Some(first) = next(payload, bounds).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
@@ -152,8 +252,6 @@ pub(super) async fn collect(
     if declared == Some(first.len()) && first.len() <= UNCOUNTED {
         return Ok(first);
     }
-    let no_memory = |_: NoMemory| ServeError::no_body_memory();
-    let mut reserved = bounds.memory.reserve();
     reserved.grow(first.len()).map_err(no_memory)?;
     let mut pace = Pace::new(bounds, Instant::now());
     let Some(second) = next(payload, bounds).await? else {
@@ -177,6 +275,40 @@ pub(super) async fn collect(
     }
     request.extensions_mut().insert(reserved);
     Ok(body.freeze())
+}
+
+/// The whole of a compressed body. It is inflated here, on the thread that serves others as well: in
+/// small pieces, between which they have their turn.
+async fn inflated(
+    coding: Coding,
+    payload: &mut Payload,
+    limits: BodyLimits,
+    bounds: &RequestBounds,
+    reserved: &mut Reservation,
+) -> Result<Bytes, ServeError> {
+    let mut inflater = Inflater::new(coding, limits);
+    let (mut packed, mut turn, mut counted) = (0, TURN, 0);
+    let mut pace = Pace::new(bounds, Instant::now());
+    while let Some(bytes) = next(payload, bounds).await? {
+        packed += bytes.len();
+        if packed > limits.size {
+            return Err(ServeError::body_too_large(limits.size));
+        }
+        if !pace.came(bytes.len(), Instant::now()) {
+            return Err(ServeError::body_too_slow());
+        }
+        for piece in bytes.chunks(PACKED_PIECE) {
+            let inflated = inflater.take(piece)?;
+            let more = inflated.saturating_sub(counted);
+            reserved.grow(more).map_err(|NoMemory| ServeError::no_body_memory())?;
+            counted += more;
+            if inflated > turn {
+                turn = inflated + TURN;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    inflater.finish().map(Bytes::from)
 }
 
 /// The next piece of the body.
@@ -248,10 +380,13 @@ mod tests {
     use super::*;
     use crate::http::BodyMemory;
 
+    const LIMITS: BodyLimits = BodyLimits { size: 1000, ratio: 100 };
+    const LARGE: BodyLimits = BodyLimits { size: 1 << 20, ratio: 100 };
+
     async fn input(content_type: &str, body: &'static [u8]) -> Result<RequestInput, ServeError> {
         let request = TestRequest::default().insert_header((CONTENT_TYPE, content_type));
         let (request, mut payload) = request.set_payload(body).to_http_parts();
-        read(&request, &mut payload, 1000, &RequestBounds::default()).await
+        read(&request, &mut payload, LIMITS, &RequestBounds::default()).await
     }
 
     fn values(input: &RequestInput) -> Vec<(&str, Option<&str>, &[u8])> {
@@ -306,42 +441,28 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_compressed_body_is_refused_before_it_is_read() {
-        for (encoding, status) in
-            [("gzip", Some(415)), ("identity, br", Some(415)), ("Identity", None)]
-        {
-            let request = TestRequest::default().insert_header((CONTENT_ENCODING, encoding));
-            let (request, mut payload) = request.set_payload("1").to_http_parts();
-            let read = read(&request, &mut payload, 1000, &RequestBounds::default()).await;
-            assert_eq!(read.err().map(|error| error.status), status, "{encoding}");
-        }
-    }
-
-    #[actix_web::test]
     async fn a_body_that_has_no_memory_is_refused_and_a_small_one_needs_none() {
         let bounds = RequestBounds { memory: BodyMemory::new(20_000), ..RequestBounds::default() };
         let large = vec![b'x'; UNCOUNTED + 1];
         let (request, mut payload) = TestRequest::default().set_payload(large).to_http_parts();
-        assert!(read(&request, &mut payload, 1 << 20, &bounds).await.is_ok());
+        assert!(read(&request, &mut payload, LARGE, &bounds).await.is_ok());
         let again = vec![b'x'; UNCOUNTED + 1];
         let (other, mut payload) = TestRequest::default().set_payload(again).to_http_parts();
-        let refused = read(&other, &mut payload, 1 << 20, &bounds).await;
+        let refused = read(&other, &mut payload, LARGE, &bounds).await;
         assert_eq!(refused.unwrap_err().status, 503);
         let (small, mut payload) = TestRequest::default().set_payload("x").to_http_parts();
-        assert!(read(&small, &mut payload, 1 << 20, &bounds).await.is_ok());
+        assert!(read(&small, &mut payload, LARGE, &bounds).await.is_ok());
         drop(request);
         let again = vec![b'x'; UNCOUNTED + 1];
         let (other, mut payload) = TestRequest::default().set_payload(again).to_http_parts();
-        assert!(read(&other, &mut payload, 1 << 20, &bounds).await.is_ok());
+        assert!(read(&other, &mut payload, LARGE, &bounds).await.is_ok());
     }
 
     #[actix_web::test]
     async fn a_body_above_the_limit_is_refused() {
         let body = vec![b'x'; 1001];
         let (request, mut payload) = TestRequest::default().set_payload(body).to_http_parts();
-        assert_eq!(
-            read(&request, &mut payload, 1000, &RequestBounds::default()).await.unwrap_err().status,
-            413
-        );
+        let refused = read(&request, &mut payload, LIMITS, &RequestBounds::default()).await;
+        assert_eq!(refused.unwrap_err().status, 413);
     }
 }

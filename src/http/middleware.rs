@@ -12,16 +12,17 @@ use std::time::Instant;
 use actix_http::RequestHead;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::Method;
 use actix_web::http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, PRAGMA,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use pin_project_lite::pin_project;
 
 use super::access_log::AccessLine;
 use super::request_id::{RequestId, X_REQUEST_ID};
+use super::traced::TraceId;
 use crate::cors::CorsOutcome;
 use crate::metrics::{Metrics, ResponseCounters};
 
@@ -74,19 +75,21 @@ impl AccessLog {
             let started = Instant::now();
             let request_id = RequestId::choose(&request.headers);
             response.headers_mut().insert(X_REQUEST_ID, request_id.value());
-            self.write(request, &request_id, status, Some(outcome), started);
+            let headers = response.headers();
+            let (cors, trace_id, listener) = (Some(outcome), None, self.listener);
+            let request_id = &request_id;
+            let line = AccessLine {
+                listener,
+                request,
+                request_id,
+                status,
+                headers,
+                cors,
+                trace_id,
+                started,
+            };
+            line.write();
         }
-    }
-
-    fn write(
-        &self,
-        request: &RequestHead,
-        request_id: &RequestId,
-        status: StatusCode,
-        cors: Option<CorsOutcome>,
-        started: Instant,
-    ) {
-        AccessLine { listener: self.listener, request, request_id, status, cors, started }.write();
     }
 }
 
@@ -159,8 +162,20 @@ where
         this.log.responses.count(status.as_u16());
         if this.log.enabled {
             let request = response.request();
-            let cors = request.extensions().get::<CorsOutcome>().copied();
-            this.log.write(request.head(), this.request_id, status, cors, *this.started);
+            let extensions = request.extensions();
+            let cors = extensions.get::<CorsOutcome>().copied();
+            let trace_id = extensions.get::<TraceId>().map(|TraceId(id)| id.as_str());
+            AccessLine {
+                listener: this.log.listener,
+                request: request.head(),
+                request_id: this.request_id,
+                status,
+                headers: response.headers(),
+                cors,
+                trace_id,
+                started: *this.started,
+            }
+            .write();
         }
         Poll::Ready(Ok(response))
     }

@@ -26,7 +26,14 @@ pub(super) fn answer(
     }
     let tokens = state.authorization.is_some();
     let models = if tokens { Vec::new() } else { models(state) };
-    let served = Served { api, models, tokens, model_api: state.enable_model_api };
+    let beacon = state.cors.beacon();
+    let served = Served {
+        api,
+        models,
+        tokens,
+        model_api: state.enable_model_api,
+        report_path: beacon.is_enabled().then(|| beacon.path().to_owned()),
+    };
     Ok(response::json(StatusCode::OK, &served.document()))
 }
 

@@ -11,8 +11,12 @@
 //!   torchserve.rs        to a series, to a line of log_file.rs, or nowhere
 //!   torchserve_model.rs  those of one model version
 //!   model.rs             all that is counted of one model version
+//!   view.rs              what was counted of a version, for the console
 //!   responses.rs         all that is counted of one listener
+//!   histogram.rs         histograms that threads write without waiting for each other
+//!   stripe.rs            a place for each thread
 //!   downloads.rs         models that are downloaded
+//!   traces.rs            OpenTelemetry spans, while there are some
 //!   system.rs gpu.rs     processor, memory, disk, GPUs
 //!   text.rs              Prometheus' text
 //! ```
@@ -20,35 +24,43 @@
 mod definitions;
 mod downloads;
 mod gpu;
+mod histogram;
 mod log_file;
 mod mode;
 mod model;
 mod raw_forward;
 mod responses;
+mod stripe;
 mod system;
 mod text;
 mod torchserve;
 mod torchserve_model;
+mod traces;
+mod view;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts,
-    Registry as Families,
-};
+use prometheus::core::Collector;
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry as Families};
 
 pub use definitions::Definitions;
 pub use downloads::{ActiveDownload, DownloadMetrics};
+use histogram::{Histograms, Scale};
 pub use mode::MetricsMode;
 pub use model::{Accepted, ModelMetrics};
 pub use raw_forward::{RawForward, Served};
 pub use responses::ResponseCounters;
 use responses::ResponseThreads;
+pub use stripe::Striped;
 pub use system::SystemMetrics;
 pub use text::TEXT_FORMAT;
 use torchserve::{Series, TorchServe};
 use torchserve_model::RegisteredVersions;
+pub use traces::TraceMetrics;
+pub use view::{Durations, Latencies, Outcomes};
+
+use crate::telemetry::RollingSettings;
 
 /// All metric families of one server. Cheap to clone.
 #[derive(Clone)]
@@ -61,14 +73,15 @@ pub struct Metrics {
     http_requests: IntCounterVec,
     response_threads: ResponseThreads,
     downloads: DownloadMetrics,
-    batch_size: HistogramVec,
-    queue_seconds: HistogramVec,
-    preprocess_seconds: HistogramVec,
-    forward_seconds: HistogramVec,
-    postprocess_seconds: HistogramVec,
-    request_seconds: HistogramVec,
-    overhead_seconds: HistogramVec,
+    batch_size: Histograms,
+    queue_seconds: Histograms,
+    preprocess_seconds: Histograms,
+    forward_seconds: Histograms,
+    postprocess_seconds: Histograms,
+    request_seconds: Histograms,
+    overhead_seconds: Histograms,
     outcomes: IntCounterVec,
+    worker_faults: IntCounterVec,
     queue_depth: IntGaugeVec,
     raw_forward_seconds: GaugeVec,
     served_rows: IntCounterVec,
@@ -83,8 +96,17 @@ pub struct MetricsSettings {
     pub mode: MetricsMode,
     /// `metrics_config`.
     pub definitions: Definitions,
-    /// `METRICS_LOCATION`: the folder of the files that `mode` writes.
-    pub folder: PathBuf,
+    /// The files that `mode` writes.
+    pub files: MetricsFiles,
+}
+
+/// The files of `metrics_mode=log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsFiles {
+    /// `ts_metrics.log`.
+    pub server: RollingSettings,
+    /// `model_metrics.log`.
+    pub model: RollingSettings,
 }
 
 /// Why there are no metrics.
@@ -109,6 +131,25 @@ const SECONDS: [f64; 18] = [
 const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 const MODEL: [&str; 2] = ["model_name", "model_version"];
 
+/// TorchServe's folder, in the working directory.
+const FOLDER: &str = "logs";
+
+// === impl MetricsFiles ===
+
+impl MetricsFiles {
+    /// TorchServe's names in a folder: `METRICS_LOCATION`.
+    pub fn in_folder(folder: &Path) -> MetricsFiles {
+        let file = |name: &str| RollingSettings::torchserve(folder.join(name));
+        MetricsFiles { server: file("ts_metrics.log"), model: file("model_metrics.log") }
+    }
+}
+
+impl Default for MetricsFiles {
+    fn default() -> MetricsFiles {
+        MetricsFiles::in_folder(Path::new(FOLDER))
+    }
+}
+
 // === impl Metrics ===
 
 impl Metrics {
@@ -126,16 +167,15 @@ impl Metrics {
     /// # Errors
     /// [`MetricsError`].
     pub fn with(settings: &MetricsSettings, hostname: &str) -> Result<Metrics, MetricsError> {
-        let MetricsSettings { mode, definitions, folder } = settings;
-        let torchserve = TorchServe::new(definitions, *mode, folder, hostname)?;
+        let MetricsSettings { mode, definitions, files } = settings;
+        let torchserve = TorchServe::new(definitions, *mode, files, hostname)?;
         let families = Families::new();
         let count = |name: &str, help: &str, labels: &[&str]| {
             let family = IntCounterVec::new(Opts::new(name, help), labels)?;
             families.register(Box::new(family.clone())).map(|()| family)
         };
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            let family = HistogramVec::new(options, &MODEL)?;
+        let histogram = |name: &str, help: &str, scale: Scale| {
+            let family = Histograms::new(name, help, &MODEL, scale)?;
             families.register(Box::new(family.clone())).map(|()| family)
         };
         let gauge = |name: &str, help: &str, labels: &[&str]| {
@@ -159,42 +199,47 @@ impl Metrics {
                 "Responses by listener and status class",
                 &["listener", "class"],
             )?,
-            batch_size: histogram("ts_batch_size", "Jobs in a batch", &BATCH_SIZES)?,
+            batch_size: histogram("ts_batch_size", "Jobs in a batch", Scale::Pieces(&BATCH_SIZES))?,
             queue_seconds: histogram(
                 "ts_queue_duration_seconds",
                 "In the job queue, until the batch is started",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             preprocess_seconds: histogram(
                 "ts_preprocess_duration_seconds",
                 "From the request to the handler's sample, the way to a free thread included",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             postprocess_seconds: histogram(
                 "ts_postprocess_duration_seconds",
                 "From the outputs of a batch to its predictions",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             forward_seconds: histogram(
                 "ts_forward_duration_seconds",
                 "One forward of a batch in the engine",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             request_seconds: histogram(
                 "ts_request_duration_seconds",
                 "From acceptance to the answer of a prediction",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             overhead_seconds: histogram(
                 "ts_overhead_duration_seconds",
                 "What of the duration of a prediction is neither queue nor forward",
-                &SECONDS,
+                Scale::Seconds(&SECONDS),
             )?,
             outcomes: count(
                 "ts_predictions_total",
                 "Predictions by outcome: accepted is the sum of ok, error, bad_input, cancelled, \
                  expired and those in hand; ts_inference_requests_total of accepted and rejected",
                 &["model_name", "model_version", "outcome"],
+            )?,
+            worker_faults: count(
+                "ts_worker_faults_total",
+                "Panics in a worker, and workers replaced because their forward does not end",
+                &["model_name", "model_version", "reason"],
             )?,
             raw_forward_seconds: gauge(
                 "ts_raw_forward_seconds",
@@ -220,6 +265,14 @@ impl Metrics {
             versions: Arc::default(),
             families,
         })
+    }
+
+    /// Adds families that another room counts: asked at every scrape.
+    ///
+    /// # Errors
+    /// [`MetricsError::Family`] when one of them is there already.
+    pub fn add(&self, families: Box<dyn Collector>) -> Result<(), MetricsError> {
+        Ok(self.families.register(families)?)
     }
 
     /// Writes the lines of `metrics_mode=log` that are on their way; later ones are lost. Blocks on

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{IntCounter, IntGauge};
 
 use super::raw_forward::Efficiency;
 
 use super::Metrics;
+use super::histogram::Histogram;
 use super::torchserve_model::TorchServeModel;
 
 /// Handles to one model version's series; writing to one takes no lock and no lookup.
@@ -14,21 +15,23 @@ use super::torchserve_model::TorchServeModel;
 pub struct ModelMetrics {
     torchserve: TorchServeModel,
     batch_size: Histogram,
-    queue_seconds: Histogram,
-    preprocess_seconds: Histogram,
-    forward_seconds: Histogram,
-    postprocess_seconds: Histogram,
-    request_seconds: Histogram,
+    pub(super) queue_seconds: Histogram,
+    pub(super) preprocess_seconds: Histogram,
+    pub(super) forward_seconds: Histogram,
+    pub(super) postprocess_seconds: Histogram,
+    pub(super) request_seconds: Histogram,
     pub(super) overhead_seconds: Histogram,
     queue_depth: IntGauge,
     pub(super) efficiency: Efficiency,
     accepted: IntCounter,
-    ok: IntCounter,
-    failed: IntCounter,
-    bad_input: IntCounter,
-    rejected: IntCounter,
-    cancelled: IntCounter,
-    expired: IntCounter,
+    pub(super) ok: IntCounter,
+    pub(super) failed: IntCounter,
+    pub(super) bad_input: IntCounter,
+    pub(super) rejected: IntCounter,
+    pub(super) cancelled: IntCounter,
+    pub(super) expired: IntCounter,
+    panicked: IntCounter,
+    stuck: IntCounter,
 }
 
 /// An accepted prediction that has no outcome yet. Dropped without one, its client has gone away:
@@ -39,6 +42,8 @@ pub struct Accepted<'a> {
     versioned: bool,
 }
 
+/// The label `reason` of a worker's faults.
+const FAULTS: [&str; 2] = ["panicked", "stuck"];
 /// The label `outcome`.
 const OUTCOMES: [&str; 7] =
     ["accepted", "ok", "error", "bad_input", "rejected", "cancelled", "expired"];
@@ -50,6 +55,7 @@ impl Metrics {
     pub fn model(&self, name: &str, version: &str) -> ModelMetrics {
         let labels = [name, version];
         let outcome = |outcome| self.outcomes.with_label_values(&[name, version, outcome]);
+        let fault = |reason| self.worker_faults.with_label_values(&[name, version, reason]);
         ModelMetrics {
             torchserve: self.versions.add(&self.torchserve, name, version),
             batch_size: self.batch_size.with_label_values(&labels),
@@ -68,6 +74,8 @@ impl Metrics {
             rejected: outcome("rejected"),
             cancelled: outcome("cancelled"),
             expired: outcome("expired"),
+            panicked: fault("panicked"),
+            stuck: fault("stuck"),
         }
     }
 
@@ -84,12 +92,15 @@ impl Metrics {
             &self.request_seconds,
             &self.overhead_seconds,
         ] {
-            // A series that was never there needs no removal.
-            let _absent = family.remove_label_values(&labels);
+            family.remove_label_values(&labels);
         }
+        // A series that was never there needs no removal.
         let _absent = self.queue_depth.remove_label_values(&labels);
         for outcome in OUTCOMES {
             let _absent = self.outcomes.remove_label_values(&[name, version, outcome]);
+        }
+        for reason in FAULTS {
+            let _absent = self.worker_faults.remove_label_values(&[name, version, reason]);
         }
         self.forget_efficiency(name, version);
     }
@@ -115,27 +126,27 @@ impl ModelMetrics {
 
     /// A batch of this many jobs is about to run.
     pub fn batch(&self, jobs: usize) {
-        self.batch_size.observe(jobs as f64);
+        self.batch_size.number(jobs);
     }
 
     /// A job waited this long in the queue.
     pub fn queued(&self, time: Duration) {
-        self.queue_seconds.observe(time.as_secs_f64());
+        self.queue_seconds.time(time);
     }
 
     /// One forward took this long.
     pub fn forward(&self, time: Duration) {
-        self.forward_seconds.observe(time.as_secs_f64());
+        self.forward_seconds.time(time);
     }
 
     /// One request was made into a sample in this time.
     pub fn preprocess(&self, time: Duration) {
-        self.preprocess_seconds.observe(time.as_secs_f64());
+        self.preprocess_seconds.time(time);
     }
 
     /// The outputs of one batch were made into predictions in this time.
     pub fn postprocess(&self, time: Duration) {
-        self.postprocess_seconds.observe(time.as_secs_f64());
+        self.postprocess_seconds.time(time);
     }
 
     /// A worker had a batch in hand for `whole`, of which `handler` in the handler and the model.
@@ -153,6 +164,16 @@ impl ModelMetrics {
         self.torchserve.worker_ended(id);
     }
 
+    /// A handler or an engine panicked in a worker, which goes on.
+    pub fn worker_panicked(&self) {
+        self.panicked.inc();
+    }
+
+    /// A worker was replaced because its forward does not end.
+    pub fn worker_stuck(&self) {
+        self.stuck.inc();
+    }
+
     /// Jobs that wait now.
     pub fn queue_depth(&self, jobs: usize) {
         self.queue_depth.set(i64::try_from(jobs).unwrap_or(i64::MAX));
@@ -168,8 +189,8 @@ impl Accepted<'_> {
         let served = queued + forward;
         self.outcome = &self.metrics.ok;
         self.metrics.torchserve.succeeded(self.versioned, latency, queued);
-        self.metrics.request_seconds.observe(latency.as_secs_f64());
-        self.metrics.overhead_seconds.observe(latency.saturating_sub(served).as_secs_f64());
+        self.metrics.request_seconds.time(latency);
+        self.metrics.overhead_seconds.time(latency.saturating_sub(served));
     }
 
     /// Answered with an error of the model or the server.

@@ -124,8 +124,8 @@ impl ModelMetrics {
         let efficiency =
             (best > 0.0 && busy_seconds > 0.0).then(|| rows as f64 / busy_seconds / best);
         let overhead = &self.overhead_seconds;
-        let answered = overhead.get_sample_count();
-        let overhead_seconds = (answered > 0).then(|| overhead.get_sample_sum() / answered as f64);
+        let answered = overhead.count();
+        let overhead_seconds = (answered > 0).then(|| overhead.sum() / answered as f64);
         Served { rows, busy_seconds, efficiency, overhead_seconds }
     }
 }

@@ -30,6 +30,7 @@ impl Metrics {
     /// histogram stands for all its samples.
     pub fn text(&self, names: &[String]) -> String {
         self.gather_responses();
+        self.versions.gather();
         let wanted = Names(names.iter().map(String::as_str).collect());
         let mut text = Text { text: String::with_capacity(16 << 10), wanted };
         for (family, dimensions) in self.torchserve.exposed() {

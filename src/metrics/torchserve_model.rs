@@ -3,10 +3,12 @@
 //! TorchServe counts a request under the version that its URL names, and under `default` when it
 //! names none; its gauges say what the last batch or request took.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::stripe::Striped;
 use super::torchserve::{Series, TorchServe};
 
 /// Handles to the series of one model version.
@@ -26,14 +28,23 @@ pub(super) struct TorchServeModel {
 /// The three counters of one `model_version`.
 #[derive(Clone)]
 struct Counted {
-    requests: Series,
-    latency: Series,
-    queue_latency: Series,
+    requests: Tally,
+    latency: Tally,
+    queue_latency: Tally,
 }
 
-/// The versions of each model that have series: what the versions share goes with the last one.
+/// A counter that every thread adds to in a place of its own, until it is read. Lines are written at
+/// once.
+#[derive(Clone)]
+struct Tally {
+    series: Series,
+    added: Arc<Striped<AtomicU64>>,
+}
+
+/// The versions of each model that have series, and what they count: what the versions share goes with
+/// the last one.
 #[derive(Default)]
-pub(super) struct RegisteredVersions(Mutex<BTreeMap<String, BTreeSet<String>>>);
+pub(super) struct RegisteredVersions(Mutex<BTreeMap<String, BTreeMap<String, [Counted; 2]>>>);
 
 /// `model_version` of a request that names none.
 const DEFAULT: &str = "default";
@@ -54,18 +65,21 @@ impl RegisteredVersions {
         name: &str,
         version: &str,
     ) -> TorchServeModel {
-        let mut versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        versions.entry(name.to_owned()).or_default().insert(version.to_owned());
         let counted = |version| {
             let [requests, latency, queue_latency] =
-                COUNTERS.map(|counter| torchserve.series(counter, &[name, version]));
+                COUNTERS.map(|counter| Tally::new(torchserve.series(counter, &[name, version])));
             Counted { requests, latency, queue_latency }
         };
+        let (by_version, unversioned) = (counted(version), counted(DEFAULT));
+        let mut versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = [by_version.clone(), unversioned.clone()];
+        versions.entry(name.to_owned()).or_default().insert(version.to_owned(), counts);
+        drop(versions);
         let [handler_time, prediction_time] =
             MODEL_GAUGES.map(|gauge| torchserve.series(gauge, &[name, "Model"]));
         TorchServeModel {
-            by_version: counted(version),
-            unversioned: counted(DEFAULT),
+            by_version,
+            unversioned,
             queue_time: torchserve.series("QueueTime", &["Host"]),
             worker_thread_time: torchserve.series("WorkerThreadTime", &["Host"]),
             handler_time,
@@ -73,6 +87,15 @@ impl RegisteredVersions {
             torchserve: torchserve.clone(),
             name: name.to_owned(),
             version: version.to_owned(),
+        }
+    }
+
+    /// Adds what the threads have counted since the last time.
+    pub(super) fn gather(&self) {
+        let versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for counted in versions.values().flat_map(BTreeMap::values).flatten() {
+            let Counted { requests, latency, queue_latency } = counted;
+            [requests, latency, queue_latency].iter().for_each(|tally| tally.gather());
         }
     }
 
@@ -95,14 +118,14 @@ impl RegisteredVersions {
 impl TorchServeModel {
     /// A request, before the queue is asked; `versioned` when its URL names the version.
     pub(super) fn requested(&self, versioned: bool) {
-        self.counted(versioned).requests.update(1.0);
+        self.counted(versioned).requests.add(1);
     }
 
     /// A prediction was answered: it waited for `queued` of `latency`.
     pub(super) fn succeeded(&self, versioned: bool, latency: Duration, queued: Duration) {
         let counted = self.counted(versioned);
-        counted.latency.update(micros(latency));
-        counted.queue_latency.update(micros(queued));
+        counted.latency.add(micros(latency));
+        counted.queue_latency.add(micros(queued));
         // Whole milliseconds, as TorchServe has them.
         self.queue_time.update(queued.as_millis() as f64);
     }
@@ -135,8 +158,31 @@ impl TorchServeModel {
     }
 }
 
-fn micros(time: Duration) -> f64 {
-    time.as_micros() as f64
+// === impl Tally ===
+
+impl Tally {
+    fn new(series: Series) -> Self {
+        Tally { series, added: Arc::default() }
+    }
+
+    fn add(&self, value: u64) {
+        if self.series.is_line() {
+            self.series.update(value as f64);
+        } else {
+            self.added.own().fetch_add(value, Ordering::Relaxed);
+        }
+    }
+
+    fn gather(&self) {
+        let added: u64 = self.added.iter().map(|added| added.swap(0, Ordering::Relaxed)).sum();
+        if added > 0 {
+            self.series.update(added as f64);
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds with two decimals, as TorchServe's workers round them.

@@ -12,6 +12,7 @@ use super::archive_files::ArchiveFiles;
 use super::error::RegisterError;
 use super::execution::Execution;
 use super::model::Model;
+use super::sequence_settings::sequence_limits;
 use super::settings::{Defaults, ModelSettings, PartialSettings};
 use super::weights::Weights;
 use super::workers::{Equipment, Workers};
@@ -19,7 +20,7 @@ use crate::archive::{
     self, ArchiveLimits, DeviceType, HandlerChoice, ModelArchive, ModelConfig, Printable, Runtime,
     Unnamed,
 };
-use crate::batching::{DecodePool, Direct, JobQueue};
+use crate::batching::{DecodePool, Direct, JobQueue, Sequences};
 use crate::download::{self, Downloaded, Downloads, ModelUrl};
 use crate::engine::{Devices, Engine, Signature, available_cores};
 use crate::handlers::{self, Handler, HandlerSettings};
@@ -194,6 +195,15 @@ impl Loader {
         let queue = Arc::new(JobQueue::new(settings.job_queue_size, settings.batch));
         let direct = Arc::<Direct>::default();
         let metrics = self.metrics.model(&name, &version);
+        let asked = weights.archive().model_config();
+        let (batch_size, max_workers) = (settings.batch.batch_size.get(), settings.max_workers);
+        let sequences = match sequence_limits(asked, batch_size, max_workers) {
+            Ok(limits) => limits.map(Sequences::new),
+            Err(reason) => {
+                tracing::warn!(model = name, version, "model-config.yaml: {reason}");
+                None
+            }
+        };
         let equipment = Equipment {
             model: name.clone(),
             queue: Arc::clone(&queue),
@@ -204,6 +214,7 @@ impl Loader {
             devices,
             execution: opened.execution,
             workers: settings.min_workers.max(1),
+            response_timeout: settings.response_timeout,
             raw_forward: OnceLock::new(),
         };
         weights.ready(first, &equipment)?;
@@ -221,8 +232,9 @@ impl Loader {
             downloaded: None,
             runtime: opened.runtime.as_str().to_owned(),
             loaded_at_startup: opened.at_startup,
-            workers: Workers::new(equipment, weights),
+            workers: Arc::new(Workers::new(equipment, weights)),
             decode_pool: Arc::clone(&self.decode_pool),
+            sequences,
             direct,
             name,
             version,

@@ -10,6 +10,7 @@
 //!   change.rs         scale, set the default version, unregister
 //!   model.rs          one version: the way of a request through it
 //!     workers.rs        its threads, and how their number changes
+//!       supervision.rs    those whose forward does not end are replaced
 //!     weights.rs        its files and its loaded modules
 //!       raw_forward.rs    what the model takes with nothing around it
 //! ```
@@ -24,7 +25,9 @@ mod model;
 mod model_keys;
 mod raw_forward;
 mod registration;
+mod sequence_settings;
 mod settings;
+mod supervision;
 #[cfg(test)]
 pub(crate) mod tests;
 mod weights;

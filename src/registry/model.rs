@@ -14,11 +14,12 @@ use super::settings::ModelSettings;
 use super::weights::Weights;
 use super::workers::{Unchanged, WorkerInfo, WorkerLimits, Workers};
 use crate::batching::{
-    Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Panicked, PoolFull, PredictError,
-    PushError, unpanicked,
+    Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Landing, Panicked, PoolFull,
+    PredictError, PushError, SequenceLimits, Sequences, SequencesFull, Turn, unpanicked,
 };
-use crate::handlers::{Handler, HandlerError, RequestInput, Sample, TensorMetadata};
-use crate::metrics::{ModelMetrics, RawForward, Served};
+use crate::handlers::{Handler, HandlerError, RequestInput, Sample, SequenceCall, TensorMetadata};
+use crate::metrics::{Latencies, ModelMetrics, Outcomes, RawForward, Served};
+use crate::trace::{self, Step};
 
 /// A model version that is registered.
 pub struct Model {
@@ -41,10 +42,15 @@ pub struct Model {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) queue: Arc<JobQueue>,
     pub(super) metrics: ModelMetrics,
-    pub(super) workers: Workers,
+    pub(super) workers: Arc<Workers>,
     pub(super) decode_pool: Arc<DecodePool>,
     pub(super) direct: Arc<Direct>,
+    /// Where the model remembers what it was asked (`sequenceBatching`).
+    pub(super) sequences: Option<Arc<Sequences>>,
 }
+
+/// The header that tells a client its sequence, so that one that the server has named can go on.
+const SEQUENCE_ID: &str = "ts_request_sequence_id";
 
 /// A model that accepts nothing more. Its files and weights go with it.
 pub(super) struct Closing<'a> {
@@ -102,13 +108,22 @@ impl Model {
         version: Option<&str>,
     ) -> Result<Answer, ModelError> {
         let accepted_at = Instant::now();
+        let call = self.sequences.is_some().then(|| input.sequence.clone());
+        if call.is_some() && input.explain {
+            let text = "there are no explanations of a model with sequences";
+            return Err(ModelError::BadInput(text.to_owned()));
+        }
+        let request_id = Arc::clone(&input.request_id);
         let Ok(preprocessing) = self.begin_preprocess(input) else {
             return Err(self.reject(version));
         };
         let outcome = self.metrics.accepted(version.is_some());
         let deadline = accepted_at + self.settings.deadline();
         // The deadline is kept here, whatever the workers do: all of them may be stuck.
-        let walk = self.walk(admission, preprocessing, deadline);
+        let walk = async {
+            let turn = self.turn(call).await.map_err(|_| self.unavailable(version))?;
+            self.walk(admission, preprocessing, &request_id, deadline, turn).await
+        };
         let answered = tokio::time::timeout_at(deadline.into(), walk).await;
         match answered.unwrap_or(Err(PredictError::DeadlinePassed.into())) {
             Ok(answer) => {
@@ -117,7 +132,10 @@ impl Model {
             }
             Err(error) => {
                 match &error {
-                    ModelError::Predict(PredictError::DeadlinePassed) => outcome.expired(),
+                    ModelError::Predict(PredictError::DeadlinePassed) => {
+                        outcome.expired();
+                        self.workers.deadline_passed();
+                    }
                     ModelError::BadInput(_) | ModelError::Predict(PredictError::BadInput(_)) => {
                         outcome.bad_input();
                     }
@@ -128,11 +146,21 @@ impl Model {
         }
     }
 
+    /// The turn of a request in its sequence; none for a model without sequences.
+    async fn turn(&self, call: Option<SequenceCall>) -> Result<Option<Turn>, SequencesFull> {
+        match (&self.sequences, call) {
+            (Some(sequences), Some(call)) => sequences.turn(&call).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
     async fn walk(
         &self,
         admission: Admission<'_>,
         preprocessing: Preprocessing,
+        request_id: &str,
         deadline: Instant,
+        turn: Option<Turn>,
     ) -> Result<Answer, ModelError> {
         let flight = self.direct.enter();
         let began = Instant::now();
@@ -140,21 +168,55 @@ impl Model {
             Preprocessing::Here(input) => unpanicked(|| self.handler.preprocess(input)),
             Preprocessing::InPool(decoding) => decoding.wait().await,
         };
+        let preprocess = began.elapsed();
+        if let Some(trace) = trace::current() {
+            trace.step(Step::Decode, began, began + preprocess);
+        }
         let sample = preprocessed.map_err(|Panicked(text)| {
-            tracing::error!(model = self.name, panic = text, "preprocessing panicked");
+            let span = self.span(request_id);
+            span.in_scope(|| tracing::error!(panic = text, "preprocessing panicked"));
             ModelError::Preprocess
         })?;
         let sample = sample.map_err(|error| match error {
             HandlerError::BadInput(text) => ModelError::BadInput(text),
             HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
         })?;
-        self.metrics.preprocess(began.elapsed());
-        if let Some(answer) = flight.run(&sample) {
-            return Ok(answer);
-        }
+        self.metrics.preprocess(preprocess);
+        let Some(turn) = turn else {
+            let sample = match flight.run(sample).await {
+                Landing::Answer(answer) => return Ok(Answer { preprocess, ..answer? }),
+                Landing::Queue(sample) => sample,
+            };
+            let answer = self.queued(admission, sample, request_id, deadline, None).await?;
+            return Ok(Answer { preprocess, ..answer });
+        };
+        let id = turn.id().to_owned();
+        let answer = self.queued(admission, sample, request_id, deadline, Some(turn)).await;
+        let mut answer = Answer { preprocess, ..answer? };
+        answer.prediction.headers.push((SEQUENCE_ID, id.into()));
+        Ok(answer)
+    }
+
+    async fn queued(
+        &self,
+        admission: Admission<'_>,
+        sample: Sample,
+        request_id: &str,
+        deadline: Instant,
+        turn: Option<Turn>,
+    ) -> Result<Answer, ModelError> {
+        let span = self.span(request_id);
         // Refused only when the model was dropped with requests in hand.
-        let reply = admission.push(sample, deadline).map_err(|_| PredictError::WorkerDied)?;
+        let pushed = span.in_scope(|| admission.push_in_turn(sample, deadline, turn));
+        let reply = pushed.map_err(|_| PredictError::WorkerDied)?;
         Ok(reply.wait().await?)
+    }
+
+    /// For a request that leaves its thread, so that log lines of others carry its id. One that does
+    /// not needs none: making it costs as much as a small model's forward.
+    fn span(&self, request_id: &str) -> tracing::Span {
+        let trace_id = trace::current().map(|trace| trace.trace_id());
+        tracing::info_span!("prediction", model = self.name, request_id, trace_id)
     }
 
     /// Refuses a request that no worker would serve, before its body is read or judged.
@@ -174,7 +236,10 @@ impl Model {
             return Ok(Preprocessing::Here(input));
         }
         let handler = Arc::clone(&self.handler);
-        self.decode_pool.submit(move || handler.preprocess(input)).map(Preprocessing::InPool)
+        let span = self.span(&input.request_id);
+        let submitted =
+            span.in_scope(|| self.decode_pool.submit(move || handler.preprocess(input)));
+        submitted.map(Preprocessing::InPool)
     }
 
     /// Counts a request that gets no place, and says so.
@@ -247,6 +312,21 @@ impl Model {
     /// What the workers have done since the model was loaded.
     pub fn work_done(&self) -> Served {
         self.metrics.work_done()
+    }
+
+    /// How long its requests took, step by step.
+    pub fn latencies(&self) -> Latencies {
+        self.metrics.latencies()
+    }
+
+    /// How its requests have ended.
+    pub fn outcomes(&self) -> Outcomes {
+        self.metrics.outcomes()
+    }
+
+    /// The limits of its sequences, if it has any.
+    pub fn sequence_limits(&self) -> Option<SequenceLimits> {
+        self.sequences.as_ref().map(|sequences| sequences.limits())
     }
 
     /// `cpu` or `gpu`.

@@ -5,8 +5,6 @@
 
 use crate::handlers::{Effect, ModelKey};
 
-const SEQUENCES: Effect =
-    Effect::NotYet("stateful sequence batching is not available in this version");
 const PROCESSES: Effect =
     Effect::NotYet("a model runs in one process here, it is not spread over several");
 const PYTHON: Effect = Effect::None("no Python is run");
@@ -30,14 +28,14 @@ pub const MODEL_KEYS: &[ModelKey] = &[
     ModelKey::read("intra_op_threads", "1 to 256", "the cores divided by the workers"),
     ModelKey::read("warm_up", "a list of batch sizes", "1 and batchSize"),
     ModelKey::read("measure_forward_ms", "0 to 10000", "200"),
+    ModelKey::read("sequenceBatching", "true or false", "false"),
+    ModelKey::read("sequenceMaxIdleMSec", "milliseconds, above 0 for sequences", "0: no sequences"),
+    ModelKey::read("sequenceTimeoutMSec", "milliseconds", "0: no limit"),
+    ModelKey::read("maxSequenceJobQueueSize", "1 or more", "1"),
+    ModelKey::read("maxNumSequence", "1 or more", "batchSize times maxWorkers"),
     ModelKey::unread("parallelType", PROCESSES),
     ModelKey::unread("parallelLevel", PROCESSES),
     ModelKey::unread("torchrun", PROCESSES),
-    ModelKey::unread("sequenceBatching", SEQUENCES),
-    ModelKey::unread("sequenceMaxIdleMSec", SEQUENCES),
-    ModelKey::unread("sequenceTimeoutMSec", SEQUENCES),
-    ModelKey::unread("maxSequenceJobQueueSize", SEQUENCES),
-    ModelKey::unread("maxNumSequence", SEQUENCES),
     ModelKey::unread(
         "continuousBatching",
         Effect::NotYet("continuous batching is not available in this version"),

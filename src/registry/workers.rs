@@ -6,7 +6,7 @@
 //! Invariant: `count` is 0 whenever the queue has nobody who would serve a new job, and the queue is
 //! closed then.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,7 +19,7 @@ use crate::metrics::{ModelMetrics, RawForward};
 
 /// The workers of a model version.
 pub(super) struct Workers {
-    equipment: Equipment,
+    pub(super) equipment: Equipment,
     /// Held while the number of workers changes; none once the model is closed.
     weights: Mutex<Option<Weights>>,
     list: Mutex<List>,
@@ -27,6 +27,8 @@ pub(super) struct Workers {
     count: AtomicUsize,
     /// What each worker uses; changes with their number.
     intra_op_threads: Arc<AtomicUsize>,
+    /// Somebody is about to look for workers that are stuck.
+    pub(super) watched: AtomicBool,
 }
 
 /// What every worker of a model is given.
@@ -42,12 +44,14 @@ pub(super) struct Equipment {
     pub(super) execution: Execution,
     /// `minWorkers` when it was loaded, at least 1: what the cores are shared by.
     pub(super) workers: usize,
+    /// Nobody waits longer for a job: a forward that takes longer is stuck.
+    pub(super) response_timeout: Duration,
     /// Measured when the weights are first loaded.
     pub(super) raw_forward: OnceLock<Vec<RawForward>>,
 }
 
 /// The module of one worker.
-struct Running {
+pub(super) struct Running {
     module: Arc<dyn Module>,
     /// A call changes it, so that it is a copy.
     changes_itself: bool,
@@ -87,11 +91,13 @@ pub(super) enum Unchanged {
 }
 
 #[derive(Default)]
-struct List {
+pub(super) struct List {
     limits: WorkerLimits,
-    serving: Vec<Worker>,
+    pub(super) serving: Vec<Worker>,
     /// Told to end, or left to end with the queue; forgotten when their threads are gone.
     ending: Vec<Worker>,
+    /// Replaced because their forward does not end. Nobody waits for them; forgotten as above.
+    pub(super) left_behind: Vec<Worker>,
 }
 
 // === impl Workers ===
@@ -105,6 +111,7 @@ impl Workers {
             list: Mutex::default(),
             count: AtomicUsize::new(0),
             intra_op_threads: Arc::new(AtomicUsize::new(1)),
+            watched: AtomicBool::new(false),
         }
     }
 
@@ -132,7 +139,8 @@ impl Workers {
     /// True when at least as many workers serve as the limits ask for.
     pub(super) fn are_healthy(&self) -> bool {
         let list = self.lock();
-        let ready = |worker: &&Worker| worker.status() == WorkerStatus::Ready;
+        let ready =
+            |worker: &&Worker| worker.status() == WorkerStatus::Ready && !self.is_stuck(worker);
         list.serving.iter().filter(ready).count() >= list.limits.min
     }
 
@@ -233,7 +241,11 @@ impl Workers {
     }
 
     /// The module that worker `number` runs: the shared one of its device, or a copy of its own.
-    fn module(&self, number: usize, weights: &mut Weights) -> Result<Running, EngineError> {
+    pub(super) fn module(
+        &self,
+        number: usize,
+        weights: &mut Weights,
+    ) -> Result<Running, EngineError> {
         let device = self.equipment.devices.of_worker(number);
         let shared = weights.ready(device, &self.equipment)?;
         Ok(match shared.replica()? {
@@ -242,7 +254,7 @@ impl Workers {
         })
     }
 
-    fn work(&self, Running { module, changes_itself }: Running) -> Work {
+    pub(super) fn work(&self, Running { module, changes_itself }: Running) -> Work {
         Work {
             changes_itself,
             queue: Arc::clone(&self.equipment.queue),
@@ -318,12 +330,12 @@ impl Workers {
         self.lock_weights().as_ref().map(|weights| weights.directory().to_owned())
     }
 
-    fn lock(&self) -> MutexGuard<'_, List> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, List> {
         // The list is valid between any two statements that hold the lock.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_weights(&self) -> MutexGuard<'_, Option<Weights>> {
+    pub(super) fn lock_weights(&self) -> MutexGuard<'_, Option<Weights>> {
         // A panic of the engine while loading leaves the modules that were there before.
         self.weights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -332,7 +344,8 @@ impl Workers {
 // === impl List ===
 
 impl List {
-    fn forget_the_gone(&mut self) {
+    pub(super) fn forget_the_gone(&mut self) {
         self.ending.retain(|worker| !worker.is_finished());
+        self.left_behind.retain(|worker| !worker.is_finished());
     }
 }

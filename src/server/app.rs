@@ -10,8 +10,8 @@ use actix_web::middleware::Condition;
 use actix_web::{App, Error, web};
 
 use crate::auth::TokenCheck;
-use crate::cors::{Cors, CorsObserver, Engine};
-use crate::http::{self, AccessLog, PreflightGate, State};
+use crate::cors::{Cors, Engine, Listener};
+use crate::http::{self, AccessLog, Beacon, PreflightGate, State};
 
 /// Which APIs a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,10 +31,6 @@ pub enum Role {
 pub struct AppState {
     /// Handles for the routes.
     pub state: State,
-    /// The CORS policies in force.
-    pub policies: crate::cors::ListenerPolicies,
-    /// Is told of CORS decisions.
-    pub observer: Arc<dyn CorsObserver>,
     /// `access_log`.
     pub access_log: bool,
 }
@@ -54,8 +50,8 @@ impl Role {
 
 /// The application of one listener.
 ///
-/// The order of the layers, outermost first: request id, access log and counters; CORS; tokens;
-/// routes. In actix the last `wrap` is the outermost.
+/// The order of the layers, outermost first: request id, access log and counters; the beacon; CORS;
+/// tokens; routes. In actix the last `wrap` is the outermost.
 pub fn create_app(
     role: Role,
     app: &AppState,
@@ -81,7 +77,13 @@ pub fn create_app(
         .wrap(tokens(role, app))
         .wrap(Condition::new(actix_cors.is_none(), cors(role, app)))
         .wrap(Condition::new(actix_cors.is_some(), actix_cors.unwrap_or_default()))
+        .wrap(Beacon { cors: serves_beacon(role).then(|| Arc::clone(&app.state.cors)) })
         .wrap(AccessLog::new(role.as_str(), &app.state.metrics, app.access_log))
+}
+
+/// Pages that call models report.
+fn serves_beacon(role: Role) -> bool {
+    matches!(role, Role::Inference | Role::InferenceAndManagement)
 }
 
 /// What a listener serves: [`create_app`] behind the gate that answers preflights.
@@ -116,20 +118,25 @@ fn tokens(role: Role, app: &AppState) -> TokenCheck {
 
 /// The CORS layer of a listener.
 fn cors(role: Role, app: &AppState) -> Cors {
-    let policies = &app.policies;
+    let live = &app.state.cors;
+    let handle = |listener| live.handle(listener).clone();
     let layer = match role {
-        Role::Inference => Cors::new(Arc::clone(&policies.inference)),
-        Role::Management => Cors::new(Arc::clone(&policies.management)),
-        Role::Metrics => Cors::new(Arc::clone(&policies.metrics)),
-        Role::InferenceAndManagement => Cors::shared_fixed(policies),
+        Role::Inference => Cors::new(handle(Listener::Inference)),
+        Role::Management => Cors::new(handle(Listener::Management)),
+        Role::Metrics => Cors::new(handle(Listener::Metrics)),
+        Role::InferenceAndManagement => {
+            let [inference, management, metrics] = Listener::ALL.map(handle);
+            Cors::shared(inference, management, metrics)
+        }
     };
-    layer.observed_by(Arc::clone(&app.observer))
+    layer.observed_by(live.observer())
 }
 
 /// actix-cors in place of [`cors`], for `cors.engine=actix`: on a listener of predictions alone, and
 /// only while some origin is allowed, as it cannot be off.
 fn actix_cors(role: Role, app: &AppState) -> Option<actix_cors::Cors> {
-    let policy = app.policies.inference.base();
+    let policies = app.state.cors.handle(Listener::Inference).current();
+    let policy = policies.base();
     let chosen = role == Role::Inference && policy.spec().engine == Engine::Actix;
     (chosen && policy.is_on()).then(|| policy.to_actix_cors())
 }

@@ -4,8 +4,10 @@
 //! stopped. The phases of the end are in `shutdown.rs`.
 
 mod app;
+mod cors_source;
 mod listeners;
 mod plain;
+mod self_test;
 mod shutdown;
 mod snapshots;
 mod startup;
@@ -31,7 +33,9 @@ use crate::engine::Engine;
 use crate::handlers::Catalog;
 use crate::metrics::{Metrics, SystemMetrics};
 use crate::registry::{LoadRequest, Registry};
+use crate::trace::Tracer;
 use listeners::Listener;
+use self_test::Target;
 use snapshots::Recorder;
 use tls::Tls;
 use unpack_dir::UnpackDir;
@@ -43,6 +47,8 @@ pub struct Server {
     keys: Option<PublishedKeys>,
     registry: Arc<Registry>,
     app: AppState,
+    /// The listeners, for `cors.selftest`.
+    targets: Vec<Target>,
     load: Vec<LoadRequest>,
     /// None when no snapshots are written.
     recorder: Option<Arc<Recorder>>,
@@ -50,6 +56,8 @@ pub struct Server {
     /// None when no address is `https://`.
     tls: Option<Tls>,
     metrics: Metrics,
+    /// None when OpenTelemetry is off.
+    tracer: Option<Tracer>,
     /// The collector of the machine's metrics, and how often it is asked.
     system_metrics: Option<(Duration, SystemMetrics)>,
     phase: watch::Sender<Phase>,
@@ -151,8 +159,8 @@ impl ServerHandle {
         self.stop.send_replace(true);
     }
 
-    /// Asks the server to read again what may change while it runs: the certificate. What cannot be
-    /// used is said in the log, and what is in force stays.
+    /// Asks the server to read again what may change while it runs: the certificate and the CORS
+    /// policies. What cannot be used is said in the log, and what is in force stays.
     pub fn reload(&self) {
         self.reload.send_modify(|times| *times = times.wrapping_add(1));
     }

@@ -11,12 +11,16 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use super::startup::Summary;
-use super::{Phase, Server, system_metrics};
+use super::{Phase, Server, self_test, system_metrics};
+use crate::cors_live::Watch;
 
 /// The listeners have this long to finish the requests in hand.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The workers have this long after that.
 const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The collector has this long to take the last spans.
+const TRACES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A task that ends with the server.
 struct Following(tokio::task::JoinHandle<()>);
@@ -37,8 +41,11 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
         recorder,
         unpack_dir,
         metrics,
+        tracer,
         system_metrics,
         tls,
+        app,
+        targets,
         phase,
         stop,
         reload,
@@ -47,6 +54,8 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     // Ends with this function.
     let _collecting = system_metrics.map(|(every, system)| system_metrics::run(every, system));
     let summary = Summary::of(&listeners, keys.as_ref(), tls.as_ref());
+    let watch = Watch::new(Arc::clone(&app.state.cors));
+    let _watching = Following(tokio::spawn(watch.follow(reload.subscribe())));
     let _following = tls.map(|tls| Following(tokio::spawn(tls.follow(reload.subscribe()))));
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
     let (servers, socket_files): (Vec<_>, Vec<_>) =
@@ -63,6 +72,9 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
             }
         })
     };
+    // Preflights need no model: they are answered from now on.
+    let live = Arc::clone(&app.state.cors);
+    let _asking = Following(tokio::spawn(self_test::run(targets, live)));
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         _ = loading => {
@@ -90,6 +102,9 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     let closing = tokio::task::spawn_blocking(move || {
         registry.close(WORKERS_TIMEOUT);
         metrics.end_logs();
+        if let Some(tracer) = tracer {
+            tracer.end(TRACES_TIMEOUT);
+        }
     });
     closing.await.map_err(std::io::Error::other)?;
     drop(unpack_dir);

@@ -7,24 +7,27 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
+use super::cors_source::FromConfig;
 use super::listeners::{self, ListenError, Listener};
 use super::snapshots::{self, Recorder};
 use super::tls::{Tls, TlsError};
 use super::unpack_dir::UnpackDir;
-use super::{AppState, Parts, Phase, Server, shutdown};
+use super::{AppState, Parts, Phase, Server, self_test, shutdown};
 use crate::archive::{self, ArchiveLimits};
 use crate::auth::{KeyFileError, NoRandomness, PublishedKeys, TokenAuthorization};
 use crate::batching::{DecodePool, Filling};
 use crate::config::{
-    self, BatchPolicy, Config, ListenAddress, LoadModels, ModelEntry, Scheme, ServiceEnvelope,
+    self, BatchPolicy, Config, CorsSource, ListenAddress, LoadModels, ModelEntry,
+    ProcessEnvironment, ResponseCompression, Scheme, ServiceEnvelope,
 };
-use crate::cors::Unobserved;
+use crate::cors_live::LiveCors;
 use crate::download::Downloads;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
 use crate::handlers::Envelope;
-use crate::http::{BodyMemory, RequestBounds, State};
+use crate::http::{BodyLimits, BodyMemory, Compression, RequestBounds, State};
 use crate::metrics::{Metrics, MetricsError};
 use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
+use crate::trace::Tracer;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,11 @@ pub enum StartError {
     /// The system grants no threads for preprocessing.
     #[error("the system grants no decode threads: {0}; lower decode_threads")]
     Threads(std::io::Error),
+    /// Traces are wanted and cannot be exported.
+    #[error(
+        "OTEL_*: traces cannot be exported: {0}; set OTEL_TRACES_EXPORTER=none to start without"
+    )]
+    Traces(std::io::Error),
     /// The metrics' files cannot be written.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -124,6 +132,9 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         metrics: metrics.clone(),
         handlers: parts.handlers,
     };
+    if let Some(store) = &config.model_store {
+        Downloads::tidy(store);
+    }
     let registry = Arc::new(Registry::new(loader, entries(&config)));
     let load = load_requests(&config, gpus)?;
     let recorder = Recorder::new(&config);
@@ -135,12 +146,24 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         true => None,
         false => Some(TokenAuthorization::new(config.token_expiration, SystemTime::now())?),
     };
+    let tracer = start_tracer(&config, &metrics)?;
     let system_metrics = config.system_metrics.map(|every| (every, metrics.system(gpus)));
     let app = AppState {
         state: State {
             registry: Arc::clone(&registry),
             metrics: metrics.clone(),
-            max_request_size: config.max_request_size,
+            tracer: tracer.clone(),
+            server_timing: config.server_timing,
+            body_limits: BodyLimits {
+                size: config.max_request_size,
+                ratio: config.max_request_ratio,
+            },
+            compression: match config.response_compression {
+                ResponseCompression::Off => Compression::Off,
+                ResponseCompression::Descriptions => Compression::Descriptions,
+                ResponseCompression::All => Compression::All,
+            },
+            cors: live_cors(&config, &metrics)?,
             bounds: RequestBounds {
                 url_max_length: config.url_max_length,
                 body_timeout: config.bodies.timeout,
@@ -153,12 +176,11 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
             enable_model_api: config.enable_model_api,
             unregister_model_timeout: config.unregister_model_timeout,
         },
-        policies: config.policies.clone(),
-        observer: Arc::new(Unobserved),
         access_log: config.access_log,
     };
     let tls = load_tls(&config)?;
     let listeners = listeners::open(&config, &app, tls.as_ref(), shutdown::DRAIN_TIMEOUT)?;
+    let targets = self_test::targets(&config, &listeners);
     // Once the addresses are ours: a second server that is started in the same folder by mistake
     // ends before it overwrites the keys of the first.
     let keys = authorization.map(|keys| keys.publish(&config.key_file)).transpose()?;
@@ -167,16 +189,26 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         keys,
         registry,
         app,
+        targets,
         load,
         recorder,
         unpack_dir,
         tls,
         metrics,
+        tracer,
         system_metrics,
         phase: watch::Sender::new(Phase::Loading),
         stop: Arc::new(watch::Sender::new(false)),
         reload: Arc::new(watch::Sender::new(0)),
     })
+}
+
+/// Traces, where the environment asks for them.
+fn start_tracer(config: &Config, metrics: &Metrics) -> Result<Option<Tracer>, StartError> {
+    let Some(settings) = &config.traces else { return Ok(None) };
+    let tracer = Tracer::start(settings, metrics.traces()?).map_err(StartError::Traces)?;
+    tracing::info!("OpenTelemetry: traces go to {}", settings.endpoint);
+    Ok(Some(tracer))
 }
 
 #[cfg(feature = "torch")]
@@ -197,6 +229,14 @@ fn gpus_seen() -> usize {
 #[cfg(not(feature = "torch"))]
 fn gpus_seen() -> usize {
     0
+}
+
+/// The CORS policies in service.
+fn live_cors(config: &Config, metrics: &Metrics) -> Result<Arc<LiveCors>, MetricsError> {
+    let source = CorsSource::new(config, ProcessEnvironment);
+    let settings = source.settings().to_vec();
+    let policies = config.policies.clone();
+    LiveCors::start(policies, settings, Box::new(FromConfig(source)), metrics)
 }
 
 /// The host's name as the kernel has it: TorchServe's label `Hostname`.
@@ -271,6 +311,7 @@ fn of_entry(entry: &ModelEntry) -> PartialSettings {
         max_batch_delay: entry.max_batch_delay,
         response_timeout: entry.response_timeout,
         startup_timeout: entry.startup_timeout,
+        client_timeout: entry.client_timeout,
         default_version: entry.default_version,
         ..PartialSettings::default()
     }

@@ -2,18 +2,19 @@
 //!
 //! A file is written under a hidden name, forced to the disk, and only then given its own name, which
 //! is forced to the disk too: a process that is killed, or a machine that loses power, leaves the
-//! snapshots that were there before, and at most a hidden file that the next write clears away.
+//! snapshots that were there before, and at most a hidden file that a later write clears away.
 //! Everything here blocks on the disk.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::model_snapshot::{ModelSnapshot, SnapshotModel};
 use super::name::{Moment, SnapshotName};
 use super::properties_text::{self, SIGNATURE};
+use crate::unfinished;
 
 /// A folder of snapshots; it need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +26,6 @@ pub const KEPT: usize = 100;
 
 /// The hidden names of files that are being written.
 const UNFINISHED: (&str, &str) = (".snapshot-", ".tmp");
-/// A hidden file of this age belongs to nobody: writing takes moments.
-const ABANDONED: Duration = Duration::from_secs(60);
 /// How often a name that another server takes first is replaced by the next one.
 const ATTEMPTS: usize = 100;
 
@@ -94,6 +93,7 @@ impl SnapshotFolder {
             .prefix(UNFINISHED.0)
             .suffix(UNFINISHED.1)
             .tempfile_in(&self.0)?;
+        unfinished::claim(file.as_file());
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist_noclobber(self.0.join(name.to_string())).map_err(|error| error.error)?;
@@ -114,15 +114,8 @@ impl SnapshotFolder {
                 let _left = fs::remove_file(path);
             }
         }
-        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let unfinished = name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1);
-            let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
-            if unfinished && age().is_some_and(|age| age > ABANDONED) {
-                let _left = fs::remove_file(entry.path());
-            }
-        }
+        let is_ours = |name: &str| name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1);
+        unfinished::sweep(&self.0, is_ours);
     }
 
     /// Every snapshot; other files are no concern of ours.
@@ -151,6 +144,8 @@ fn is_own(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::config::Properties;
@@ -210,8 +205,9 @@ mod tests {
         for other in others {
             fs::write(temp.path().join(other), "#Saving snapshot\n").unwrap();
         }
-        let old = File::create(temp.path().join(".snapshot-old.tmp")).unwrap();
-        old.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        let new = File::open(temp.path().join(".snapshot-new.tmp")).unwrap();
+        unfinished::claim(&new);
+        drop(unfinished::tests::old_file(&temp.path().join(".snapshot-old.tmp")));
         for second in 0..KEPT as u64 + 5 {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000 + second);
             folder.write(Moment::Snapshot, now, &properties(), &models()).unwrap();

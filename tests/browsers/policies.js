@@ -74,7 +74,6 @@ export const POLICIES = {
     models: ['mlp'],
     lines: ['cors.allowed.origin.file=origins.txt', 'cors.allowed.origin.file.reload.s=1'],
     files: { 'origins.txt': 'https://customer.example\n' },
-    unavailable: /reload\.s: accepted, not acted on in this version/,
   }),
   // Nothing configured.
   off: () => ({ models: ['mlp'], lines: [] }),

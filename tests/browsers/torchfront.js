@@ -86,6 +86,8 @@ export class Torchfront extends EventEmitter {
       `load_models=${models.map((model) => `${model}.mar`).join(',')}`,
       'default_workers_per_model=1',
       'disable_token_authorization=true',
+      // The log is the pages' own: no lines of the server's questions to itself.
+      'cors.selftest=off', 'management_cors.selftest=off', 'metrics_cors.selftest=off',
     ].filter((line) => !own.has(key(line)));
     for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(this.folder, name), text);
     const config = path.join(this.folder, 'config.properties');

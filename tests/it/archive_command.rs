@@ -55,7 +55,7 @@ fn what_could_not_be_served_is_refused_with_the_reason_unless_forced() {
     let base = "--model-name net --version 3 --serialized-file";
     for (line, reason) in [
         (format!("{base} model.pt --handler mine.py"), "is a Python handler"),
-        (format!("{base} model.pt --handler text_classifier"), "is neither built in"),
+        (format!("{base} model.pt --handler vllm_handler"), "is neither built in"),
         (format!("{base} text.pt --handler base_handler"), "text.pt"),
         (format!("{base} model.pt --handler base_handler -c wrong.yaml"), "optimize is \"fast\""),
         ("--model-name net --version 3 --handler base_handler".to_owned(), "holds no model"),
@@ -77,7 +77,7 @@ fn what_could_not_be_served_is_refused_with_the_reason_unless_forced() {
 fn explain_shows_manifest_handler_signature_and_every_key_that_is_read() {
     let folder = tempfile::tempdir().unwrap();
     extract("mlp", folder.path());
-    let yaml = "batchSize: 3\nsequenceBatching: true\nmine: {a: 1}\n\
+    let yaml = "batchSize: 3\ncontinuousBatching: true\nmine: {a: 1}\n\
                 inputs: [{name: x, datatype: FP32, shape: [-1, 4]}]\n";
     fs::write(folder.path().join("c.yaml"), yaml).unwrap();
     let made = archive(folder.path(), &format!("{MLP} -c c.yaml"));
@@ -93,7 +93,7 @@ fn explain_shows_manifest_handler_signature_and_every_key_that_is_read() {
         "  batchSize: 3   (set; 1 or more)",
         "  minWorkers: not set, ",
         "  explanations.patches: not set, 64",
-        "  sequenceBatching: true   (set, not read: stateful",
+        "  continuousBatching: true   (set, not read: continuous",
         "  mine: {\"a\":1}   (set, not read: nothing here reads",
     ] {
         assert!(said.contains(part), "no {part:?} in {said}");

@@ -18,11 +18,11 @@ use torchfront::auth::{PublishedKeys, Refusal, RefusalReason, Scope, TokenAuthor
 use torchfront::batching::{DecodePool, Filling};
 use torchfront::cli::Overrides;
 use torchfront::config::Config;
-use torchfront::cors::Unobserved;
+use torchfront::cors_live::LiveCors;
 use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::TorchEngine;
 use torchfront::handlers::Catalog;
-use torchfront::http::State;
+use torchfront::http::{BodyLimits, Compression, State};
 use torchfront::metrics::Metrics;
 use torchfront::registry::{Defaults, Loader, Registry};
 use torchfront::server::{AppState, Role, create_app};
@@ -159,17 +159,22 @@ fn app(
         handlers: Catalog::default(),
     };
     let registry = Arc::new(Registry::new(loader, HashMap::new()));
+    let cors = LiveCors::fixed(config.policies, &metrics).unwrap();
     let state = State {
         registry,
         metrics,
-        max_request_size: 1 << 20,
+        tracer: None,
+        server_timing: true,
+        body_limits: BodyLimits { size: 1 << 20, ratio: 100 },
+        compression: Compression::Off,
+        cors,
         bounds: Default::default(),
         max_response_size: 1 << 20,
         authorization,
         enable_model_api: false,
         unregister_model_timeout: HOUR,
     };
-    AppState { state, policies: config.policies, observer: Arc::new(Unobserved), access_log: true }
+    AppState { state, access_log: true }
 }
 
 #[actix_web::test]

@@ -183,9 +183,9 @@ const WARNINGS: &[(&str, &str)] = &[
     ("CORS-W113", "cors.allowed.methods=get, post"),
     ("CORS-W114", "metrics_cors.allowed.origin=*"),
     ("CORS-W115", "cors.debug=true"),
-    ("CORS-W116", "cors.selftest=start"),
     ("CORS-W117", "load_models=mlp=mlp.mar\ncors.model.x.max.age=1"),
     ("CORS-W118", "cors.engine=actix"),
+    ("CORS-W119", "cors.shadow.file=/nowhere/at-all"),
 ];
 
 #[test]

@@ -4,15 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::{TestServer, checkout, close, golden_archives, request};
 
-/// Served by handlers that come later.
-const LATER: [&str; 2] = ["tiny_segmenter", "tiny_detector"];
-
 fn served() -> Vec<(String, Value)> {
     let Value::Object(archives) = golden_archives() else { panic!("no archives") };
-    archives
-        .into_iter()
-        .filter(|(name, archive)| archive["refused"].is_null() && !LATER.contains(&&**name))
-        .collect()
+    archives.into_iter().filter(|(_, archive)| archive["refused"].is_null()).collect()
 }
 
 #[test]
@@ -143,5 +137,30 @@ fn photographs_are_classified_as_python_does_where_the_model_is_built() {
                 None => assert!(probability.as_f64().unwrap() < 0.06, "{file}: no {label}: {got}"),
             }
         }
+    }
+}
+
+#[test]
+fn sentences_are_embedded_as_python_does_where_the_model_is_built() {
+    let archive = checkout("models/minilm_l6.mar");
+    if !archive.exists() {
+        println!("not run: `make models` builds models/minilm_l6.mar");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    std::fs::create_dir(&store).unwrap();
+    std::fs::copy(archive, store.join("minilm_l6.mar")).unwrap();
+    let server = TestServer::start_in(folder, &store, &["load_models=all"]);
+    let goldens = std::fs::read_to_string(checkout("models/minilm_l6/goldens.json")).unwrap();
+    let goldens: Vec<Value> = serde_json::from_str(&goldens).unwrap();
+    let texts: Vec<&Value> = goldens.iter().map(|golden| &golden["text"]).collect();
+    let expected: Vec<&Value> = goldens.iter().map(|golden| &golden["embedding"]).collect();
+    let answer = server.predict("minilm_l6", json!(texts).to_string());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    close(&answer.json(), &json!(expected), 1e-5);
+    for golden in &goldens {
+        let alone = server.predict("minilm_l6", golden["text"].to_string());
+        close(&alone.json(), &golden["embedding"], 1e-5);
     }
 }

@@ -53,7 +53,7 @@ impl Handler for Mirror {
         let said = json!({
             "parameters": input.parameters.iter().map(parameter).collect::<Vec<_>>(),
             "url_path": input.url_path,
-            "request_id": input.request_id,
+            "request_id": &*input.request_id,
             "explain": input.explain,
         });
         Ok(sample(&said.to_string()))

@@ -5,8 +5,10 @@
 
 use super::{
     Built, ListenerFacts, Setting,
+    files::Files,
     keys::{Name, Scope},
     merge::Merged,
+    operation::{Operation, Operations},
     origin_file, shared, values,
 };
 use crate::cors::{
@@ -22,9 +24,17 @@ use crate::cors::{
 };
 
 /// Builds the policies of all listeners; `None` when one of them cannot be built.
-pub fn policies(merged: &Merged<'_>, facts: &ListenerFacts, report: &mut Vec<Diagnostic>) -> Built {
+pub fn policies(
+    merged: &Merged<'_>,
+    facts: &ListenerFacts,
+    files: &dyn Files,
+    operations: &mut Operations,
+    report: &mut Vec<Diagnostic>,
+) -> Built {
     let mut built = Listener::ALL.map(|listener| {
-        Builder { merged, facts, listener, report: &mut *report }.listener().map(shared)
+        let operation = &mut operations[listener as usize];
+        let builder = Builder { merged, facts, files, listener, operation, report: &mut *report };
+        builder.listener().map(shared)
     });
     let [inference, management, metrics] = &mut built;
     Some(ListenerPolicies {
@@ -37,7 +47,9 @@ pub fn policies(merged: &Merged<'_>, facts: &ListenerFacts, report: &mut Vec<Dia
 struct Builder<'a, 'r> {
     merged: &'a Merged<'a>,
     facts: &'a ListenerFacts,
+    files: &'a dyn Files,
     listener: Listener,
+    operation: &'r mut Operation,
     report: &'r mut Vec<Diagnostic>,
 }
 
@@ -100,6 +112,7 @@ impl<'a> Builder<'a, '_> {
                 }
                 Name::AllowCredentials => set(&mut spec.credentials, values::boolean(value)),
                 Name::PrivateNetwork => set(&mut spec.private_network, values::boolean(value)),
+                Name::Timing => set(&mut spec.timing, values::boolean(value)),
                 Name::Debug => set(&mut spec.debug, values::boolean(value)),
                 Name::AcceptInsecureOrigins => {
                     set(&mut spec.accepted.insecure_origins, values::boolean(value))
@@ -120,19 +133,28 @@ impl<'a> Builder<'a, '_> {
                 }
                 Name::Engine => set(&mut spec.engine, values::keyword(value, &values::ENGINE)),
                 Name::Log => set(&mut spec.log, values::keyword(value, &values::LOG)),
-                // Shadow sends nothing, like off.
-                Name::Mode => set(
-                    &mut spec.mode,
-                    values::keyword(value, &values::MODE).map(|mode| mode.unwrap_or(Mode::Off)),
-                ),
-                Name::OriginFile | Name::ShadowFile => set(&mut (), not_empty(value)),
-                Name::Strict | Name::ReportEnabled => set(&mut false, values::boolean(value)),
-                Name::OriginFileReload | Name::ReportMaxPerS => {
-                    set(&mut 0, values::count(value, i64::from(u32::MAX)))
+                Name::Mode => set(&mut spec.mode, values::keyword(value, &values::MODE)),
+                Name::OriginFile => set(&mut (), not_empty(value)),
+                Name::ShadowFile => {
+                    self.operation.shadow_file =
+                        not_empty(value).is_ok().then(|| origin_file::resolve(setting));
+                    set(&mut (), not_empty(value))
                 }
-                Name::MetricsOriginSlots => set(&mut 0, values::count(value, 200)),
-                Name::Selftest => set(&mut (), values::selftest(value)),
-                Name::ReportPath => set(&mut (), absolute(value)),
+                Name::Strict => set(&mut false, values::boolean(value)),
+                Name::ReportEnabled => {
+                    set(&mut self.operation.report.enabled, values::boolean(value))
+                }
+                Name::OriginFileReload => {
+                    set(&mut self.operation.reload_seconds, values::count(value, u32::MAX))
+                }
+                Name::ReportMaxPerS => {
+                    set(&mut self.operation.report.max_per_second, values::count(value, u32::MAX))
+                }
+                Name::MetricsOriginSlots => {
+                    set(&mut self.operation.origin_slots, values::count(value, 200))
+                }
+                Name::Selftest => set(&mut self.operation.selftest, values::selftest(value)),
+                Name::ReportPath => set(&mut self.operation.report.path, absolute(value)),
                 // Read by `route`.
                 Name::Path => Vec::new(),
             };
@@ -149,7 +171,10 @@ impl<'a> Builder<'a, '_> {
             let finding = Finding::new("CORS-E011", "`*` must stand alone, without an origin file");
             self.report.push(file.diagnose(finding.fix("remove `*` or the file")));
         }
-        let patterns = origin_file::read(file, self.report);
+        let Some((patterns, read)) = origin_file::read(file, self.files, self.report) else {
+            return;
+        };
+        self.operation.origin_file = Some(read);
         spec.origins = std::mem::take(&mut spec.origins).union(patterns);
     }
 
@@ -301,9 +326,9 @@ fn not_empty(value: &str) -> Result<(), Finding> {
     }
 }
 
-fn absolute(value: &str) -> Result<(), Finding> {
+fn absolute(value: &str) -> Result<String, Finding> {
     match value.starts_with('/') {
-        true => Ok(()),
+        true => Ok(value.to_owned()),
         false => Err(Finding::new("CORS-E071", format!("`{value}` is no absolute path"))),
     }
 }

@@ -161,7 +161,8 @@ fn unknown(setting: &Setting, fault: KeyFault) -> Finding {
     }
 }
 
-fn listener_of(key: &str) -> Listener {
+/// Whose key it is, well spelt or not.
+pub fn listener_of(key: &str) -> Listener {
     let lower = key.to_ascii_lowercase();
     match (lower.starts_with('m'), lower.starts_with("met")) {
         (true, true) => Listener::Metrics,

@@ -8,23 +8,27 @@
 //! Codes: E001 unknown key, E002 set twice, E003 spellings disagree, E004 no origin; E010-E026
 //! origins; E030-E033 methods; E040-E043 request headers; E050-E053 exposed headers; E060, E061
 //! numbers; E070, E071 words; E080 `*` on management; E081 `*` with private networks; E090, E091
-//! the origin file; E095 overrides; E096 beyond actix-cors; E099 a warning under `cors.strict`.
+//! the origin file; E093 the configuration file cannot be read again; E095 overrides; E096 beyond actix-cors; E099 a warning under `cors.strict`.
 //! W101 `*`; W102 long max-age; W103 plain http; W104 localhost page, public listener; W105 subdomain pattern with
 //! credentials; W106 tokens but no `Authorization`; W107 both spellings; W108 TorchServe's
 //! spelling; W109 no POST; W110 management broader than inference; W111 `X-Request-Id` not exposed;
-//! W112 listed twice; W113 method case; W114 `*` behind a firewall; W115 debug mode; W116 accepted
-//! and not acted on; W117 override for a model that is not loaded at start; W118 the engine actix.
+//! W112 listed twice; W113 method case; W114 `*` behind a firewall; W115 debug mode; W117 override for a model that is not loaded at start; W118 the engine actix;
+//! W119 a shadow file that cannot be used.
 
 mod build;
+mod files;
 mod keys;
 mod merge;
+mod operation;
 mod origin_file;
 mod values;
 mod warnings;
 
 use std::sync::Arc;
 
+pub use files::{Disk, Files};
 pub use keys::is_cors_key;
+pub use operation::{Operation, Operations, OriginFile, Report, SelfTest};
 
 use super::{
     diagnostic::{Diagnostic, Finding, Severity},
@@ -32,6 +36,7 @@ use super::{
     spec::DEFAULT_MAX_AGE,
 };
 use merge::Merged;
+pub use merge::listener_of;
 
 /// One property as found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,14 +104,22 @@ pub struct Compiled {
     pub problems: Vec<Diagnostic>,
     /// `CORS-W...`, in the order of the file.
     pub warnings: Vec<Diagnostic>,
+    /// How the listeners are run besides.
+    pub operations: Operations,
 }
 
 /// Compiles the settings of all listeners. Keys that are not [`is_cors_key`] must not be among
 /// them.
 pub fn compile(settings: &[Setting], facts: &ListenerFacts) -> Compiled {
+    compile_with(settings, facts, &Disk)
+}
+
+/// The same with the files that the settings name from elsewhere than the disk.
+pub fn compile_with(settings: &[Setting], facts: &ListenerFacts, files: &dyn Files) -> Compiled {
     let mut found = Vec::new();
+    let mut operations = Operations::default();
     let merged = Merged::new(settings, &mut found);
-    let policies = build::policies(&merged, facts, &mut found);
+    let policies = build::policies(&merged, facts, files, &mut operations, &mut found);
     // Of values that were refused there is nothing left to warn about.
     let policies = policies.filter(|_| found.iter().all(|d| d.severity() == Severity::Warning));
     warnings::whole(&merged, &policies, settings, facts, &mut found);
@@ -125,7 +138,7 @@ pub fn compile(settings: &[Setting], facts: &ListenerFacts) -> Compiled {
     problems.sort_by_key(|diagnostic| diagnostic.line);
     warnings.sort_by_key(|diagnostic| diagnostic.line);
     let policies = policies.filter(|_| problems.is_empty());
-    Compiled { policies, problems, warnings }
+    Compiled { policies, problems, warnings, operations }
 }
 
 // === impl Setting ===
@@ -138,7 +151,7 @@ impl Setting {
     }
 
     /// A finding about this setting.
-    fn diagnose(&self, finding: Finding) -> Diagnostic {
+    pub fn diagnose(&self, finding: Finding) -> Diagnostic {
         let (file, line) = match &self.origin {
             SettingOrigin::File => (self.file.clone(), self.line),
             SettingOrigin::Environment(variable) => (variable.clone(), 0),

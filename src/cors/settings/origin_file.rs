@@ -3,26 +3,23 @@
 //! Read at start and merged with the inline list. `*` is not allowed in it: a file that tenants
 //! fill must not open the server to everyone.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use super::Setting;
+use super::{Setting, files::Files, operation::OriginFile};
 use crate::cors::{
     diagnostic::{Diagnostic, Finding},
     origins,
     pattern::OriginPattern,
 };
 
-/// Enough for 10^5 tenants with room to spare; more is a mistake.
-const MAX_FILE_BYTES: u64 = 64 << 20;
-
-/// Reads the file that a setting names.
-pub fn read(setting: &Setting, report: &mut Vec<Diagnostic>) -> Vec<OriginPattern> {
+/// Reads the file that a setting names; none when it cannot be read.
+pub fn read(
+    setting: &Setting,
+    files: &dyn Files,
+    report: &mut Vec<Diagnostic>,
+) -> Option<(Vec<OriginPattern>, OriginFile)> {
     let path = resolve(setting);
-    let text = match read_text(&path) {
+    let text = match files.read(&path) {
         Ok(text) => text,
         Err(why) => {
             report.push(
@@ -31,14 +28,16 @@ pub fn read(setting: &Setting, report: &mut Vec<Diagnostic>) -> Vec<OriginPatter
                         .fix("name a readable text file with one origin per line"),
                 ),
             );
-            return Vec::new();
+            return None;
         }
     };
-    parse(&text, |line, finding| {
+    let patterns = parse(&text, |line, finding| {
         let code = if finding.code.starts_with("CORS-W") { finding.code } else { "CORS-E091" };
         let message = format!("`{}`:{line}: {}", path.display(), finding.message);
         report.push(setting.diagnose(Finding { code, message, ..finding }));
-    })
+    });
+    let entries = patterns.len();
+    Some((patterns, OriginFile { path, text, entries }))
 }
 
 /// Reads entries; `report` gets the line of each finding, 1 is the first.
@@ -62,19 +61,9 @@ fn parse(text: &str, mut report: impl FnMut(usize, Finding)) -> Vec<OriginPatter
 }
 
 /// Relative paths start in the folder of the configuration file.
-fn resolve(setting: &Setting) -> PathBuf {
+pub fn resolve(setting: &Setting) -> PathBuf {
     let folder = Path::new(&setting.file).parent().unwrap_or(Path::new(""));
     folder.join(setting.value.trim())
-}
-
-fn read_text(path: &Path) -> Result<String, String> {
-    let file = File::open(path).map_err(|why| why.to_string())?;
-    let mut text = String::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|why| why.to_string())?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("larger than {MAX_FILE_BYTES} bytes"));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

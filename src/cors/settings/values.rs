@@ -1,5 +1,6 @@
 //! Values of properties: text to typed values, with the findings of CORS-E0xx.
 
+use super::operation::SelfTest;
 use crate::cors::{
     diagnostic::{Finding, Parsed},
     spec::{Block, DecisionLog, Engine, MAX_MAX_AGE, Mode, PreflightStatus},
@@ -61,9 +62,9 @@ pub fn integer(value: &str) -> Result<i64, Finding> {
 }
 
 /// Reads an integer of at least 0 and at most `max`.
-pub fn count(value: &str, max: i64) -> Result<i64, Finding> {
-    let count = integer(value)?;
-    if (0..=max).contains(&count) {
+pub fn count(value: &str, max: u32) -> Result<u32, Finding> {
+    let count = u32::try_from(integer(value)?);
+    if let Some(count) = count.ok().filter(|count| *count <= max) {
         return Ok(count);
     }
     Err(Finding::new("CORS-E061", format!("`{value}` is not between 0 and {max}")))
@@ -85,9 +86,9 @@ pub const BLOCK: [(&str, Block); 3] =
 /// `preflight.status`
 pub const PREFLIGHT_STATUS: [(&str, PreflightStatus); 2] =
     [("204", PreflightStatus::NoContent), ("200", PreflightStatus::Ok)];
-/// `mode`; `None` is shadow.
-pub const MODE: [(&str, Option<Mode>); 3] =
-    [("enforce", Some(Mode::Enforce)), ("shadow", None), ("off", Some(Mode::Off))];
+/// `mode`
+pub const MODE: [(&str, Mode); 3] =
+    [("enforce", Mode::Enforce), ("shadow", Mode::Shadow), ("off", Mode::Off)];
 /// `engine`
 pub const ENGINE: [(&str, Engine); 2] = [("native", Engine::Native), ("actix", Engine::Actix)];
 /// `log`
@@ -108,11 +109,11 @@ pub fn cache_control(value: &str) -> Result<Option<HeaderValue>, Finding> {
     })
 }
 
-/// Checks `selftest`: `off`, `start` or seconds.
-pub fn selftest(value: &str) -> Result<(), Finding> {
-    match integer(value) {
-        Ok(seconds) if seconds > 0 => Ok(()),
-        _ => keyword(value, &[("off", ()), ("start", ())])
+/// Reads `selftest`: `off`, `start` or seconds.
+pub fn selftest(value: &str) -> Result<SelfTest, Finding> {
+    match count(value, u32::MAX) {
+        Ok(seconds) if seconds > 0 => Ok(SelfTest::Every(seconds)),
+        _ => keyword(value, &[("off", SelfTest::Off), ("start", SelfTest::Start)])
             .map_err(|finding| finding.fix("write `off`, `start` or a number of seconds")),
     }
 }

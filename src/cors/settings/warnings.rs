@@ -18,18 +18,6 @@ use crate::cors::{
     spec::{Engine, PolicySpec},
 };
 
-/// Properties that are read and kept for a later version.
-const NOT_ACTED_ON: [Name; 8] = [
-    Name::OriginFileReload,
-    Name::ShadowFile,
-    Name::ReportEnabled,
-    Name::ReportPath,
-    Name::ReportMaxPerS,
-    Name::MetricsOriginSlots,
-    Name::Log,
-    Name::Selftest,
-];
-
 /// Looks at everything.
 pub fn whole(
     merged: &Merged<'_>,
@@ -41,7 +29,6 @@ pub fn whole(
     torchserve_spellings(settings, report);
     for listener in Listener::ALL {
         let mut sight = Sight { merged, facts, listener, scope: Scope::Listener, report };
-        sight.not_acted_on();
         let Some(policies) = policies else { continue };
         let policy = policies.of(listener);
         sight.policy(policy.base());
@@ -219,20 +206,6 @@ impl Sight<'_, '_> {
         if !more.is_empty() {
             let message = format!("management allows {}, inference does not", more.join(", "));
             self.warn(Name::AllowedOrigin, "CORS-W110", message);
-        }
-    }
-
-    fn not_acted_on(&mut self) {
-        for (name, setting) in self.merged.of(self.listener, &Scope::Listener) {
-            let shadow = name == Name::Mode && setting.value.trim().eq_ignore_ascii_case("shadow");
-            let message = match (shadow, NOT_ACTED_ON.contains(&name)) {
-                (true, _) => {
-                    "accepted; in this version `shadow` sends nothing and compares nothing"
-                }
-                (_, true) => "accepted, not acted on in this version",
-                (false, false) => continue,
-            };
-            self.report.push(setting.diagnose(Finding::new("CORS-W116", message)));
         }
     }
 

@@ -213,7 +213,8 @@ async fn the_observer_and_the_access_log_learn_of_every_decision() {
     #[derive(Default)]
     struct Notes(Mutex<Vec<String>>);
     impl CorsObserver for Notes {
-        fn decided(&self, policy: &CorsPolicy, decision: &Decision, facts: &RequestFacts<'_>) {
+        fn decided(&self, taken: &Taken<'_>) {
+            let Taken { policy, decision, facts, .. } = taken;
             let (verdict, reason) = (decision.verdict.as_str(), decision.reason.as_str());
             let note = format!("{} {} {verdict} {reason}", facts.path, policy.label());
             self.0.lock().unwrap().push(note);

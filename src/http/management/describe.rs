@@ -137,6 +137,7 @@ pub(super) fn ready(state: &State, name: &str) -> Result<HttpResponse, ServeErro
 fn description(model: &Model) -> Description<'_> {
     let settings = &model.settings;
     let limits = model.worker_limits();
+    let sequences = model.sequence_limits();
     let (pending_requests, remaining_capacity) = model.queue_status();
     Description {
         model_name: &model.name,
@@ -157,11 +158,11 @@ fn description(model: &Model) -> Description<'_> {
         continuous_batching: false,
         use_job_ticket: false,
         use_venv: false,
-        stateful: false,
-        sequence_max_idle_m_sec: 0,
-        sequence_timeout_m_sec: 0,
-        max_num_sequence: 0,
-        max_sequence_job_queue_size: 0,
+        stateful: sequences.is_some(),
+        sequence_max_idle_m_sec: sequences.map_or(0, |limits| millis(limits.max_idle)),
+        sequence_timeout_m_sec: sequences.and_then(|limits| limits.timeout).map_or(0, millis),
+        max_num_sequence: sequences.map_or(0, |limits| limits.max_sequences as u64),
+        max_sequence_job_queue_size: sequences.map_or(0, |limits| limits.max_waiting as u64),
         loaded_at_startup: model.loaded_at_startup,
         workers: model.workers().iter().map(worker).collect(),
         job_queue_status: JobQueueStatus { remaining_capacity, pending_requests },

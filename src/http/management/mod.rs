@@ -11,14 +11,19 @@
 //! | `/models/{model}/{version}/set-default` | PUT | makes it the default version | `set_default.rs` |
 //! | `/v1/models/{model}` | GET | KServe's readiness | `describe.rs` |
 //! | `/token` | any | replaces a key | `../token.rs` |
+//! | `/cors/policy`, `/cors/denied`, `/cors/origins` | GET | CORS as it is in force | `cors.rs` |
+//! | `/cors/reload`, `/cors/rollback` | POST | changes the CORS policies | `cors.rs` |
 //! | `/workflows[/{workflow}]` | | there are none, and none can be registered | |
 //! | `/` | OPTIONS | this listener's API description; any other method 405 | |
 //! | `/api-description` | any | the same, TorchServe's older spelling | |
 //! | `/openapi.json` | GET | what is really there | `../openapi_json.rs` |
+//! | `/docs` | GET | the same as a page | `../page.rs` |
+//! | `/console[/...]` | GET | the operator's page, and what it shows | `../page.rs`, `../console/` |
 //!
 //! HEAD is answered as GET. What may wait for a disk, an engine or a worker is done off the reactor,
 //! and to its end even when the client goes away.
 
+mod cors;
 mod describe;
 mod lenient_json;
 mod list;
@@ -35,10 +40,10 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
-use super::route::ManagementRoute;
+use super::route::{CorsRoute, ManagementRoute};
 use super::state::State;
 use super::token;
-use super::{openapi_json, response};
+use super::{console, openapi_json, page, response};
 use crate::error::ServeError;
 use crate::openapi::{self, ServedApi};
 
@@ -72,14 +77,17 @@ pub(super) async fn answer(
     state: &State,
 ) -> Result<HttpResponse, ServeError> {
     use ManagementRoute::{
-        ApiDescription, Model, Models, None, OpenApi, Ready, Root, SetDefault, Token, Workflow,
-        Workflows,
+        ApiDescription, ConsoleExplain, ConsoleState, Cors, Model, Models, None, OpenApi, Page,
+        Ready, Root, SetDefault, Token, Workflow, Workflows,
     };
     let verb = Verb::of(request.method());
     match (ManagementRoute::of(request.path()), verb) {
         (Root, Verb::Options) | (ApiDescription, _) => {
             Ok(response::json(StatusCode::OK, &openapi::management()))
         }
+        (Page(file), _) => page::answer(request, file),
+        (ConsoleState, _) => console::overview(request, state),
+        (ConsoleExplain, _) => console::explain(request, state),
         (OpenApi, _) => openapi_json::answer(request, state, ServedApi::Management),
         (Token, _) => token::renew(request, state).await,
         (Models, Verb::Get) => Ok(list::answer(request, state)),
@@ -109,6 +117,11 @@ pub(super) async fn answer(
             let model = state.registry.resolve(&model, Option::None)?;
             Ok(response::json(StatusCode::OK, &openapi::managed_model(&model.name)))
         }
+        (Cors(CorsRoute::Policy), Verb::Get) => Ok(cors::policy(state)),
+        (Cors(CorsRoute::Denied), Verb::Get) => Ok(cors::denied(state)),
+        (Cors(CorsRoute::Origins), Verb::Get) => Ok(cors::origins(request, state)),
+        (Cors(CorsRoute::Reload), Verb::Post) => cors::reload(state).await,
+        (Cors(CorsRoute::Rollback), Verb::Post) => cors::rollback(request, state).await,
         (Ready { model }, Verb::Get) => describe::ready(state, &model),
         (Workflows, Verb::Get) => {
             Ok(response::json(StatusCode::OK, &self::Workflows { workflows: [] }))
@@ -126,6 +139,7 @@ pub(super) async fn answer(
             | Model { .. }
             | SetDefault { .. }
             | Ready { .. }
+            | Cors(_)
             | Workflows
             | Workflow { .. },
             _,

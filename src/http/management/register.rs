@@ -65,9 +65,10 @@ pub(super) async fn answer(
         return Err(ServeError::method_not_allowed());
     }
     let parameters = if body::is_json(request) {
-        let limit = MAX_BODY.min(state.max_request_size);
+        let mut limits = state.body_limits;
+        limits.size = limits.size.min(MAX_BODY);
         Parameters::of_json(
-            &body::collect(request, payload, limit, &state.bounds).await?,
+            &body::collect(request, payload, limits, &state.bounds).await?,
             &PARAMETERS,
         )?
     } else {

@@ -5,6 +5,7 @@
 //! descriptions beside this folder are TorchServe's own, texts and mistakes included; this one is
 //! true instead.
 
+mod cors;
 mod inference;
 mod management;
 mod metrics;
@@ -37,6 +38,8 @@ pub struct Served {
     pub tokens: bool,
     /// Whether models may be registered and unregistered (`enable_model_api`).
     pub model_api: bool,
+    /// Where browsers report; none when the beacon is off.
+    pub report_path: Option<String>,
 }
 
 /// A registered model: its default version.
@@ -79,12 +82,17 @@ impl Served {
             ServedApi::InferenceAndManagement => (true, true),
         };
         paths.extend(parts::descriptions(self.tokens));
+        if self.api != ServedApi::Metrics {
+            paths.extend([parts::page("/docs", "docs", "This document as a page", self.tokens)]);
+        }
         if inference {
             paths.extend(inference::paths());
+            paths.extend(self.report_path.iter().flat_map(|path| cors::beacon_paths(path)));
             paths.extend(self.models.iter().map(model::path));
         }
         if management {
             paths.extend(management::paths(self));
+            paths.extend(cors::managed_paths());
         }
         if self.api == ServedApi::Metrics {
             paths.extend(metrics::paths());
@@ -176,7 +184,7 @@ mod tests {
             model("photo", vec![tensor("BYTES", &[-1])]),
             model("unknown", vec![]),
         ];
-        Served { api, models, tokens, model_api }.document()
+        Served { api, models, tokens, model_api, report_path: None }.document()
     }
 
     fn references(value: &Value, found: &mut Vec<String>) {

@@ -8,11 +8,11 @@ use crate::batching::DecodePool;
 /// Which outcomes a request may have.
 const OUTCOMES: [&str; 6] = ["ok", "error", "bad_input", "rejected", "cancelled", "expired"];
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-fn body(text: &'static str) -> RequestInput {
+pub(super) fn body(text: &'static str) -> RequestInput {
     RequestInput::body(Some("application/json".to_owned()), text.into())
 }
 
@@ -26,12 +26,12 @@ fn impatient(bench: &Bench, behaviour: &str, handler: Option<&str>, millis: u64)
 }
 
 impl Bench {
-    fn outcome(&self, outcome: &str) -> u64 {
+    pub(super) fn outcome(&self, outcome: &str) -> u64 {
         self.value("ts_predictions_total", &format!("outcome=\"{outcome}\""))
     }
 
     /// The sum of the series of this name with this label.
-    fn value(&self, family: &str, label: &str) -> u64 {
+    pub(super) fn value(&self, family: &str, label: &str) -> u64 {
         let series = self.series();
         let start = format!("{family}{{");
         let found = series.lines().filter(|line| line.starts_with(&start) && line.contains(label));

@@ -4,13 +4,15 @@ mod answering;
 mod leaving_nothing;
 mod registering;
 mod scaling;
+mod state_machine;
+mod supervising;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -75,6 +77,8 @@ struct HeldEngine {
 struct HeldModule {
     sum: Arc<dyn Module>,
     forwards: Option<Arc<Gate>>,
+    /// The gate is for the first forward only.
+    first: Option<AtomicBool>,
     modules: Arc<AtomicUsize>,
     /// Refuses copies beyond the first so many.
     copies: Option<AtomicUsize>,
@@ -152,6 +156,7 @@ impl Engine for HeldEngine {
         Ok(Arc::new(HeldModule {
             sum: Arc::clone(&self.sum),
             forwards: words.contains(&"forward-held").then(|| Arc::clone(&self.forwards)),
+            first: words.contains(&"first").then(|| AtomicBool::new(true)),
             modules: Arc::clone(&self.modules),
             copies: words.contains(&"one-copy").then(|| AtomicUsize::new(1)),
         }))
@@ -162,7 +167,9 @@ impl Engine for HeldEngine {
 
 impl Module for HeldModule {
     fn forward(&self, arguments: Vec<Value>) -> Result<Value, EngineError> {
-        if let Some(gate) = &self.forwards {
+        if let Some(gate) = &self.forwards
+            && self.first.as_ref().is_none_or(|first| first.swap(false, Ordering::SeqCst))
+        {
             gate.pass();
         }
         self.sum.forward(arguments)

@@ -58,7 +58,7 @@ fn attack_17_json_is_refused_by_what_it_says_and_not_believed() {
 }
 
 #[test]
-fn attack_19_a_compressed_body_is_refused_and_never_inflated() {
+fn attack_19_a_compressed_body_inflates_within_bounds_or_is_refused() {
     let server = OwnProcess::serve("enable_metrics_api=false");
     is_alive(server.inference);
     let before = server.peak();
@@ -67,13 +67,18 @@ fn attack_19_a_compressed_body_is_refused_and_never_inflated() {
         std::io::Write::write_all(&mut bomb, &[b' '; 1 << 20]).unwrap();
     }
     let bomb = bomb.finish().unwrap();
-    for encoding in
-        ["gzip", "x-gzip", "deflate", "br", "zstd", "gzip, gzip", "identity, gzip", "\u{1b}"]
-    {
+    for (encoding, status) in [
+        ("gzip", 413),
+        ("deflate", 400),
+        ("br", 415),
+        ("zstd", 415),
+        ("gzip, gzip", 415),
+        ("identity, gzip", 415),
+        ("\u{1b}", 400),
+    ] {
         let headers = [JSON[0], ("Content-Encoding", encoding)];
         let answer = post(&server, "/predictions/mlp", &headers, &bomb);
-        assert!(matches!(answer.status, 400 | 415), "{encoding}: {}", answer.text());
-        assert!(answer.status == 415 || encoding == "\u{1b}");
+        assert_eq!(answer.status, status, "{encoding}: {}", answer.text());
     }
     // Without the header they are bytes, and no JSON.
     assert_eq!(post(&server, "/predictions/mlp", &JSON, &bomb).status, 400);

@@ -181,6 +181,7 @@ fn the_documentation_names_every_requirement_s_test_and_every_code() {
             ["build", "merge", "origin_file", "values", "warnings"]
                 .map(|file| read(&format!("src/cors/settings/{file}.rs"))),
         )
+        .chain([read("src/config/cors.rs")])
         .collect::<String>();
     for severity in ["CORS-E", "CORS-W"] {
         let codes_in = |text: &str| {

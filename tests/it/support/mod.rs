@@ -1,12 +1,17 @@
 //! What the tests share: a server in this process, a client that sees every byte, the goldens.
 
 mod client;
+pub mod edge;
 mod goldens;
+mod own_process;
 mod server;
+mod torchscript;
 
 pub use client::{Answer, Client, request};
 pub use goldens::{checkout, close, golden_archives};
+pub use own_process::OwnProcess;
 pub use server::TestServer;
+pub use torchscript::altered_echo;
 
 /// The kernel's name of this machine, as the server has it.
 pub fn hostname() -> String {

@@ -10,6 +10,7 @@ own = "|".join(
         "ts_model_download[a-z_]+",
         "ts_predictions_total",
         "ts_queue_depth",
+        "ts_worker_faults_total",
         "ts_raw_forward_seconds",
         "ts_served_rows_total",
         "ts_serving_efficiency",

@@ -14,8 +14,8 @@ use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use serde_json::{Value, json};
 
-use crate::cors::Unobserved;
-use crate::http::State;
+use crate::cors_live::LiveCors;
+use crate::http::{BodyLimits, Compression, State};
 use crate::registry::tests::{Bench, PATIENCE, eventually};
 use crate::server::{AppState, Role, create_app};
 
@@ -37,7 +37,11 @@ impl Api {
         let state = State {
             registry: Arc::clone(&bench.registry),
             metrics: bench.metrics.clone(),
-            max_request_size: 1 << 20,
+            tracer: None,
+            server_timing: true,
+            body_limits: BodyLimits { size: 1 << 20, ratio: 100 },
+            compression: Compression::default(),
+            cors: LiveCors::fixed(Default::default(), &bench.metrics).unwrap(),
             bounds: Default::default(),
             max_response_size: 1 << 20,
             authorization: None,
@@ -55,12 +59,7 @@ impl Api {
         Response = ServiceResponse<impl MessageBody>,
         Error = actix_web::Error,
     > {
-        let app = AppState {
-            state: self.state.clone(),
-            policies: Default::default(),
-            observer: Arc::new(Unobserved),
-            access_log: false,
-        };
+        let app = AppState { state: self.state.clone(), access_log: false };
         init_service(create_app(role, &app)).await
     }
 

@@ -1,0 +1,8 @@
+//! `model-config.yaml`.
+#![no_main]
+
+#[path = "../archives.rs"]
+#[allow(dead_code, reason = "each target checks one parser")]
+mod archives;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| archives::model_config(data));

@@ -1,0 +1,3 @@
+//! The queue's locks. `interleavings.rs` compiles the queue with shuttle's in their place.
+
+pub(super) use std::sync::{Condvar, Mutex, MutexGuard};

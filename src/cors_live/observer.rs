@@ -1,0 +1,154 @@
+//! Is told of each decision by one thread: counts it, samples it for the log, traces it.
+//!
+//! On the way of every request: nothing here waits, and a request that is allowed allocates nothing.
+
+use std::sync::Arc;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::denial_log;
+use super::denials::Refused;
+use super::exposure;
+use super::thread_counts::{ThreadCounts, add};
+use crate::cors::{
+    AnswerFacts, CorsObserver, CorsPolicy, Decision, DecisionLog, Kind, Mode, Slot, Taken, Verdict,
+};
+
+/// The observer of one thread.
+pub struct ThreadObserver {
+    /// Which of the policies' numbers are this thread's.
+    number: usize,
+    counts: Arc<ThreadCounts>,
+    /// The foreign origin of our own self-test: counted, and no news.
+    canary: Arc<str>,
+}
+
+// === impl ThreadObserver ===
+
+impl ThreadObserver {
+    pub(super) fn new(number: usize, counts: Arc<ThreadCounts>, canary: Arc<str>) -> Self {
+        Self { number, counts, canary }
+    }
+
+    fn refused(&self, taken: &Taken<'_>, slot: Option<Slot>, now: u32) {
+        let (policy, decision) = (taken.policy, taken.decision);
+        let origin = taken.facts.origin().unwrap_or_default();
+        if origin == self.canary.as_bytes() {
+            return;
+        }
+        let reason = denial_log::real_reason(decision);
+        let detail = denial_log::detail(taken);
+        self.counts.refused(&Refused {
+            listener: policy.listener(),
+            kind: decision.kind,
+            reason,
+            listed: decision.entry.is_some(),
+            origin,
+            detail,
+            now,
+        });
+        let times = policy.tally().map_or(1, |tally| {
+            tally.origins().count_refusal(reason, slot.unwrap_or(Slot::UNLISTED))
+        });
+        if policy.spec().log == DecisionLog::Denied && times.is_power_of_two() {
+            denial_log::write(taken, detail, Some(times));
+        }
+    }
+
+    /// What the candidate says, where it says something else.
+    fn compare(&self, taken: &Taken<'_>) {
+        let counts = self.counts.of(taken.policy.listener());
+        let decision = taken.decision;
+        let (now, then) = if taken.policy.spec().mode == Mode::Shadow {
+            // Nothing is enforced: what would be refused passes, and no answer is shared.
+            match decision.verdict {
+                Verdict::Denied => (true, false),
+                Verdict::Allowed => (false, true),
+                _ => return,
+            }
+        } else {
+            let Some(candidate) = taken.listener.candidate() else { return };
+            if decision.kind == Kind::None {
+                return;
+            }
+            let (policy, candidate) = candidate.decide(taken.facts);
+            // A candidate that is off, or itself a shadow, would share nothing.
+            let shares = policy.is_on() && candidate.verdict == Verdict::Allowed;
+            (decision.verdict == Verdict::Allowed && decision.shadow.is_none(), shares)
+        };
+        if now != then {
+            add(&counts.shadow[usize::from(then)], 1);
+        }
+    }
+}
+
+impl CorsObserver for ThreadObserver {
+    fn decided(&self, taken: &Taken<'_>) {
+        let (policy, decision) = (taken.policy, taken.decision);
+        let now = if decision.kind == Kind::None { 0 } else { coarse_now() };
+        let slot = policy.tally().and_then(|tally| tally.count(self.number, decision, now));
+        if decision.kind == Kind::None && decision.verdict != Verdict::Blocked {
+            return;
+        }
+        let span = span(taken);
+        let _entered = span.enter();
+        if policy.spec().mode == Mode::Shadow || taken.listener.candidate().is_some() {
+            self.compare(taken);
+        }
+        if denial_log::is_refusal(decision) {
+            self.refused(taken, slot, now);
+        }
+        if policy.spec().log == DecisionLog::All {
+            denial_log::write(taken, denial_log::detail(taken), None);
+        }
+    }
+
+    fn answered(&self, policy: &CorsPolicy, decision: &Decision, answer: &AnswerFacts<'_>) {
+        let counts = self.counts.of(policy.listener());
+        if let Some(took) = answer.took {
+            counts.preflight(took);
+            return;
+        }
+        if decision.kind == Kind::Preflight {
+            // In shadow mode the router answered it.
+            return;
+        }
+        counts.answered(decision.verdict, answer.status.as_u16(), answer.credentialed);
+        if answer.stripped > 0 {
+            add(&counts.stripped, 1);
+        }
+        let is_shared = decision.verdict == Verdict::Allowed && decision.shadow.is_none();
+        if decision.kind == Kind::Actual && is_shared {
+            let names = answer.headers.keys().map(|name| name.as_str());
+            exposure::hidden(names, &policy.spec().exposed, |at| add(&counts.unexposed[at], 1));
+        }
+    }
+}
+
+/// Costs nothing where nobody traces at this level. A preflight is a trace of its own: it belongs to
+/// no other request that this server knows.
+fn span(taken: &Taken<'_>) -> tracing::Span {
+    let Taken { listener, policy, decision, .. } = taken;
+    macro_rules! span {
+        ($($start:tt)*) => {
+            tracing::debug_span!(
+                target: "torchfront::cors",
+                $($start)*,
+                cors.kind = decision.kind.as_str(),
+                cors.decision = decision.verdict.as_str(),
+                cors.reason = decision.reason.as_str(),
+                cors.policy = &**policy.label(),
+                cors.policy_hash = &**listener.hash(),
+            )
+        };
+    }
+    match decision.kind {
+        Kind::Preflight => span!(parent: None, "OPTIONS preflight"),
+        Kind::Actual | Kind::None => span!("cors"),
+    }
+}
+
+/// Seconds of Unix time, to some milliseconds: the kernel's last tick, which is cheap to read.
+fn coarse_now() -> u32 {
+    u32::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or(0)
+}
