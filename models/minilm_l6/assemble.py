@@ -1,6 +1,6 @@
 """Puts the published weights into the traced encoder: `minilm_l6.mar`, without torch.
 
-As `efficientnet_lite0/assemble.py`: `traced.zip` is what `trace.py` saved, less the weights.
+As `assembly.py`: `traced.zip` is what `trace.py` saved, less the weights.
 """
 
 import io
@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import mar
-from efficientnet_lite0.assemble import ROOT, add_aligned, digest
+from assembly import ROOT, add_aligned, digest
 from minilm_l6 import weights
 
 HERE = Path(__file__).resolve().parent

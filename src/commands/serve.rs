@@ -3,14 +3,13 @@
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::LevelFilter;
 
 use super::{EX_CONFIG, notify};
 use crate::cli::Overrides;
-use crate::config::{Config, Level, LogFormat, ProcessEnvironment};
+use crate::config::{Config, Level, ProcessEnvironment};
 use crate::pid_file::PidFile;
 use crate::server::{Server, ServerHandle};
-use crate::telemetry::{self, LogForm};
+use crate::telemetry;
 
 /// Reads the configuration, opens the addresses, serves.
 pub fn serve(overrides: &Overrides) -> ExitCode {
@@ -21,13 +20,9 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    let form = match config.log_format {
-        LogFormat::Text => LogForm::Text,
-        LogFormat::Json => LogForm::Json,
-    };
     // Dropped last: the lines that are still waiting are written then.
-    let _log = match telemetry::start(form, LevelFilter::INFO) {
-        Ok(guard) => guard,
+    let _log = match telemetry::start(&config.log_sinks) {
+        Ok(guards) => guards,
         Err(error) => return failed(&format!("the log cannot be written: {error}")),
     };
     for note in &config.notes {

@@ -115,7 +115,7 @@ pub const TORCHSERVE: &[Key] = &[
     key("number_of_gpu", Ts, Int(0, 1024), "", Supported),
     key("max_request_size", Ts, Bytes(1, TIB), "6553500", Supported),
     key("max_response_size", Ts, Bytes(1, TIB), "6553500", Supported),
-    key("decode_input_request", Ts, Bool, "true", Supported),
+    key("decode_input_request", Ts, Bool, "true", NotApplicable("a handler gets the bytes of the body and their media type, and decodes them itself")),
     key("default_service_handler", Ts, Text, "", Supported),
     key("service_envelope", Ts, Choice(&["", "body", "json", "kserve", "kservev2"]), "", Supported),
     key("limit_max_image_pixels", Ts, Bool, "true", Supported),
@@ -160,7 +160,7 @@ pub const TORCHSERVE: &[Key] = &[
     key("use_native_io", NoEnv, Bool, "true", NotApplicable(NO_NETTY)),
     key("io_ratio", NoEnv, Int(1, 100), "50", NotApplicable(NO_NETTY)),
     key("prefer_direct_buffer", Ts, Bool, "false", NotApplicable(NO_NETTY)),
-    key("async_logging", Ts, Bool, "false", NotApplicable("there is no log4j; see log_format")),
+    key("async_logging", Ts, Bool, "false", NotApplicable("the log is always written by a thread of its own")),
     key("debug", Ts, Bool, "false", NotApplicable("there is no worker process to attach a debugger to")),
     key("blacklist_env_vars", Ts, Text, "", NotApplicable(NO_PYTHON)),
     key("install_py_dep_per_model", Ts, Bool, "false", NotApplicable(NO_PYTHON)),
@@ -196,8 +196,16 @@ pub const OWN: &[Key] = &[
     key("workers_max", Ts, Int(1, 4096), "256", Supported),
     // Photographs and large bodies are read by these, not by the HTTP threads; 0: one a core.
     key("decode_threads", Ts, Int(0, 1024), "0", Supported),
+    // Of a compressed request body beyond its first mebibyte: how far it may inflate.
+    key("max_request_ratio", Ts, Int(1, 1_000_000), "200", Supported),
+    // gzip for clients that accept it. `all`: predictions, too.
+    key("response_compression", Ts, Choice(&["descriptions", "all", "off"]), "descriptions", Supported),
     key("log_format", Ts, Choice(&["text", "json"]), "text", Supported),
+    // access_log.log, model_log.log and ts_log.log in LOG_LOCATION; `auto`: when that is set.
+    key("log_files", Ts, Choice(&["auto", "true", "false"]), "auto", Supported),
     key("access_log", Ts, Bool, "true", Supported),
+    // Durations only: what a client could measure itself, in parts.
+    key("server_timing", Ts, Bool, "true", Supported),
     // `latest` or a file: the models to start with. TorchServe restores without being asked.
     key("restore_snapshot", Ts, Path, "", Supported),
     // Of `unix:/PATH` addresses: who may connect. Group: a proxy of the same group.

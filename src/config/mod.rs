@@ -17,6 +17,8 @@
 //! | `cors_source.rs` | the CORS settings again, while the server runs |
 //! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
 //! | `metrics.rs` | TorchServe's metrics: where they go, and the file that defines them |
+//! | `traces.rs` | OpenTelemetry's variables |
+//! | `logging.rs`, `log4j/` | where log lines go; log4j2 configurations |
 //! | `downloads.rs` | which URLs may be downloaded, how much of them |
 //! | `examination.rs` | what becomes of each key of a file, without a server |
 //! | `error.rs` | all problems at once |
@@ -33,6 +35,8 @@ mod examination;
 mod interpolate;
 pub mod keys;
 mod load_models;
+mod log4j;
+mod logging;
 mod metrics;
 mod models;
 mod parse;
@@ -41,6 +45,7 @@ mod snapshot;
 mod source;
 mod stance;
 mod tls;
+mod traces;
 mod typed;
 
 use std::num::NonZeroUsize;
@@ -63,6 +68,8 @@ use crate::cors::{Compiled, ListenerPolicies};
 use crate::download::DownloadPolicy;
 use crate::metrics::MetricsSettings;
 use crate::snapshot::{ModelSnapshot, SnapshotFolder};
+use crate::telemetry::{Layout, Sink};
+use crate::trace::TraceSettings;
 use source::Gathered;
 use typed::Typed;
 
@@ -124,10 +131,12 @@ pub struct Config {
     pub number_of_gpu: Option<usize>,
     /// Largest request body in bytes; a larger one is refused with 413.
     pub max_request_size: usize,
+    /// Bytes that may come out of a compressed request body for each that came in.
+    pub max_request_ratio: usize,
+    /// Which answers are compressed.
+    pub response_compression: ResponseCompression,
     /// Largest response body in bytes.
     pub max_response_size: usize,
-    /// Whether JSON bodies are decoded before a handler sees them.
-    pub decode_input_request: bool,
     /// The handler of archives that name none.
     pub default_service_handler: Option<String>,
     /// The form around the inputs and outputs of all handlers.
@@ -148,8 +157,14 @@ pub struct Config {
     pub downloads: DownloadPolicy,
     /// Where archives are unpacked.
     pub temp_dir: PathBuf,
-    /// How log lines look.
+    /// How log lines look on standard output.
     pub log_format: LogFormat,
+    /// Whether predictions carry `Server-Timing`.
+    pub server_timing: bool,
+    /// Where traces go (`OTEL_*` variables); none when they do not.
+    pub traces: Option<TraceSettings>,
+    /// Where log lines go.
+    pub log_sinks: Vec<Sink>,
     /// Whether each request gives a line in the access log.
     pub access_log: bool,
     /// The folder for log files (variable `LOG_LOCATION`); none logs to standard output only.
@@ -184,6 +199,17 @@ pub enum ServiceEnvelope {
     KServe,
     /// `kservev2`: the Open Inference Protocol.
     KServeV2,
+}
+
+/// Which answers are compressed for clients that accept it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseCompression {
+    /// None.
+    Off,
+    /// What the server says of itself: API descriptions, lists, metrics.
+    Descriptions,
+    /// Predictions, too.
+    All,
 }
 
 /// How log lines look.
@@ -236,12 +262,6 @@ impl Config {
         let typed = Typed::read(&found.settings, &mut found.errors);
         let mut config = Config::from_typed(&typed);
         found.notes.extend(stance::notes(&found.settings, &typed));
-        if let Some(path) = &overrides.log_config {
-            found.notes.push(Note::notice(format!(
-                "--log-config {}: has no effect: there is no log4j; see log_format and access_log",
-                path.display()
-            )));
-        }
         config.read_models(&typed, &mut found);
         config.check_addresses(&mut found);
         config.tls = tls::identity(&config, &typed, &mut found);
@@ -258,6 +278,8 @@ impl Config {
         config.effective = Effective::of(&found);
         downloads::read(&mut config.downloads, &mut found);
         metrics::read(&mut config.metrics_settings, &typed, environment, &mut found);
+        config.traces = traces::read(environment, &mut found.notes);
+        logging::read(&mut config, &typed, overrides, environment, &mut found);
         config.file = found.file;
         config.cors = std::mem::take(&mut found.cors);
         let compiled = cors::compile(&config, environment);
@@ -324,8 +346,13 @@ impl Config {
             decode_threads: typed.count("decode_threads"),
             number_of_gpu: typed.size("number_of_gpu"),
             max_request_size: typed.size("max_request_size").unwrap_or(0),
+            max_request_ratio: typed.size("max_request_ratio").unwrap_or(1),
+            response_compression: match typed.choice("response_compression") {
+                "all" => ResponseCompression::All,
+                "off" => ResponseCompression::Off,
+                _ => ResponseCompression::Descriptions,
+            },
             max_response_size: typed.size("max_response_size").unwrap_or(0),
-            decode_input_request: typed.bool("decode_input_request"),
             default_service_handler: typed.text("default_service_handler"),
             service_envelope: match typed.choice("service_envelope") {
                 "body" => ServiceEnvelope::Body,
@@ -350,6 +377,9 @@ impl Config {
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
             },
+            server_timing: typed.bool("server_timing"),
+            traces: None,
+            log_sinks: vec![Sink::stdout(Layout::Text)],
             access_log: typed.bool("access_log"),
             log_location: None,
             cors: Vec::new(),

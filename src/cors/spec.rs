@@ -44,6 +44,8 @@ pub struct PolicySpec {
     pub block: Block,
     /// Answers the preflights of Private Network Access.
     pub private_network: bool,
+    /// Allowed pages see the timings of the answer (`Timing-Allow-Origin`).
+    pub timing: bool,
     /// 204, or 200 for old user agents.
     pub preflight_status: PreflightStatus,
     /// `Cache-Control` on preflights, for edges that cache OPTIONS.
@@ -192,6 +194,7 @@ impl PolicySpec {
             max_age: DEFAULT_MAX_AGE,
             block,
             private_network: false,
+            timing: false,
             preflight_status: PreflightStatus::NoContent,
             preflight_cache_control: None,
             mode: Mode::Enforce,
@@ -274,6 +277,7 @@ impl PolicySpec {
                 None,
                 "sends no `Cache-Control` on preflights",
             ),
+            (self.timing, None, "sends no `Timing-Allow-Origin` (`allow.timing`)"),
             (self.debug, None, "gives no reason (`debug`)"),
         ] {
             if beyond {

@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use super::json_text::{Brackets, JsonText, Layout, text_size};
 use super::open_inference_answer::{self, Output, OutputData, Served};
-use super::{Asked, Form, HandlerError, Prediction};
+use super::open_inference_request::Wanted;
+use super::{Asked, Form, HandlerError, Prediction, raw_tensor};
 use crate::engine::{Elements, HostTensor, Value};
 
 /// The rows of dimension 0 that belong to one sample.
@@ -83,9 +84,26 @@ fn answer(
         outputs(&mut found, "output", output, part);
         return open_inference_answer::write(served, wanted, found);
     }
+    if *form == Form::Raw {
+        return raw(served, output, part);
+    }
     let mut text = JsonText::with_capacity(Layout::Indented, size(output, part));
     plain(&mut text, output, part);
     Ok(Prediction::json(text.into_bytes()))
+}
+
+/// The bytes of the tensor that the output is, its type and shape in headers; what is several tensors
+/// comes in the Open Inference Protocol's binary form, which names them.
+fn raw(served: &Served, output: &Value, part: Part) -> Result<Prediction, HandlerError> {
+    let Value::Tensor(tensor) = output else {
+        let mut found = Vec::new();
+        outputs(&mut found, "output", output, part);
+        let wanted = Wanted { binary: true, ..Wanted::default() };
+        return open_inference_answer::write(served, &wanted, found);
+    };
+    let (shape, range) = rows(tensor, part);
+    let shape = shape.strip_prefix(&[1]).unwrap_or(&shape);
+    Ok(raw_tensor::answer(shape, tensor.elements(), range))
 }
 
 /// The value as plain JSON; a batch dimension of 1 is left out.

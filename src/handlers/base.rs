@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use super::accept::Offer;
 use super::answer::answers;
 use super::arguments::Arguments;
 use super::declared::Declared;
@@ -189,7 +190,7 @@ impl BaseHandler {
     /// What the sample may share a batch with; none when it must run alone.
     fn bucket(&self, arguments: &[Value], form: &Form) -> Option<Bucket> {
         let mut rows = None;
-        let mut batched = *form == Form::Plain;
+        let mut batched = matches!(form, Form::Plain | Form::Raw);
         let mut bucket = Vec::with_capacity(arguments.len());
         for (place, argument) in arguments.iter().enumerate() {
             let Value::Tensor(tensor) = argument else { return None };
@@ -215,7 +216,7 @@ impl Handler for BaseHandler {
             return Err(HandlerError::BadInput(format!("{}; {FORMS}", input.no_payload())));
         };
         let (json, raw) = split(input.protocol, payload).map_err(HandlerError::BadInput)?;
-        match (payload.content_type.as_deref(), self.arguments.only_declared()) {
+        let mut sample = match (payload.content_type.as_deref(), self.arguments.only_declared()) {
             _ if raw.is_some() => self.json(json, raw),
             (Some("application/octet-stream"), Some(declared)) => self.raw(declared, payload),
             (Some("application/octet-stream"), None)
@@ -227,7 +228,11 @@ impl Handler for BaseHandler {
                 )))
             }
             _ => self.json(json, None),
+        }?;
+        if sample.asked.form == Form::Plain {
+            sample.asked.form = input.accept.form(&[Offer::Raw]);
         }
+        Ok(sample)
     }
 
     fn collate(&self, samples: Vec<Sample>) -> Result<Vec<Value>, HandlerError> {

@@ -263,7 +263,7 @@ fn as_inner(sample: &Sample) -> Sample {
 fn opened(asked: &[Asked]) -> Vec<Asked> {
     let each = |asked: &Asked| match &asked.form {
         Form::Instances(instances) => instances.parts.clone(),
-        Form::Plain | Form::OpenInference(_) => vec![asked.clone()],
+        _ => vec![asked.clone()],
     };
     asked.iter().flat_map(each).collect()
 }
@@ -274,7 +274,7 @@ fn closed(answers: Vec<Prediction>, asked: &[Asked]) -> Result<Vec<Prediction>, 
     let mut answers = answers.into_iter();
     let each = |asked: &Asked| match &asked.form {
         Form::Instances(instances) => instances.answer(&mut answers),
-        Form::Plain | Form::OpenInference(_) => answers.next().ok_or_else(missing),
+        _ => answers.next().ok_or_else(missing),
     };
     asked.iter().map(each).collect()
 }

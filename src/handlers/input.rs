@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::accept::Accept;
+
 /// One request for a model, read from the wire and bounded in size, not yet interpreted.
 ///
 /// TorchServe gives a handler a row of named parameters: the raw body is the parameter `body`; a
@@ -21,6 +23,8 @@ pub struct RequestInput {
     pub request_id: Arc<str>,
     /// Whose words the path is in.
     pub protocol: Protocol,
+    /// Which forms of answer the client likes.
+    pub accept: Accept,
     /// The sequence that it belongs to, as TorchServe's headers say it.
     pub sequence: SequenceCall,
 }

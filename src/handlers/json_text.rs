@@ -51,6 +51,11 @@ impl JsonText {
         JsonText { out: Vec::with_capacity(capacity), layout, depth: 0, empty: true }
     }
 
+    /// A text that goes on inside of an array which another text opened, behind an item of it.
+    pub(super) fn continued(layout: Layout, capacity: usize) -> JsonText {
+        JsonText { depth: 1, empty: false, ..JsonText::with_capacity(layout, capacity) }
+    }
+
     /// The text.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.out

@@ -4,6 +4,7 @@
 //! before the queue, so that a bad input fails alone; `collate` and `postprocess` run on the worker,
 //! around the forward.
 
+mod accept;
 mod activation;
 mod answer;
 mod arguments;
@@ -26,6 +27,7 @@ mod json_rows;
 mod json_text;
 mod kept;
 mod labels;
+mod listing;
 mod metadata;
 mod model_key;
 mod number_array;
@@ -41,6 +43,7 @@ mod text;
 
 use std::sync::Arc;
 
+pub use accept::Accept;
 pub use catalog::Catalog;
 pub use envelope::{Envelope, Instances};
 pub use files::{Files, NoFiles};
@@ -49,12 +52,19 @@ pub use kept::Kept;
 pub use metadata::TensorMetadata;
 pub use model_key::{Effect, ModelKey, handler_keys};
 pub use open_inference_request::{Requested, Wanted};
-pub use output::Prediction;
+pub use output::{Pieces, Prediction};
 
 use crate::engine::{EngineError, Signature, Value};
 
 /// The names of the handlers that [`built_in`] makes.
-pub const BUILT_IN: &[&str] = &["base_handler", "image_classifier", "text_classifier", "audio"];
+pub const BUILT_IN: &[&str] = &[
+    "base_handler",
+    "image_classifier",
+    "image_segmenter",
+    "object_detector",
+    "text_classifier",
+    "audio",
+];
 
 /// The handler called `name`, made for one model.
 ///
@@ -68,6 +78,8 @@ pub fn built_in(
         "audio" => Ok(Arc::new(audio::WaveformModel::new(&settings)?)),
         "base_handler" => Ok(Arc::new(base::BaseHandler::new(&settings)?)),
         "image_classifier" => Ok(Arc::new(image::ImageClassifier::new(&settings)?)),
+        "image_segmenter" => Ok(Arc::new(image::ImageSegmenter::new(&settings)?)),
+        "object_detector" => Ok(Arc::new(image::ObjectDetector::new(&settings)?)),
         "text_classifier" => text::text_classifier(&settings),
         _ => Err(HandlerError::Model(format!(
             "there is no built-in handler `{name}`; there are {}",
@@ -203,6 +215,12 @@ pub enum Task {
 pub enum Form {
     /// One sample without a batch dimension; the answer has none either.
     Plain,
+    /// As [`Form::Plain`]; a long answer may come piece by piece ([`Prediction::rest`]).
+    Pieces,
+    /// As [`Form::Plain`], answered by the bytes of its tensor.
+    Raw,
+    /// As [`Form::Plain`], answered by a PNG.
+    Png,
     /// The Open Inference Protocol, and what the request wants of the answer.
     OpenInference(Box<Wanted>),
     /// Several samples in an envelope, answered together. Handlers never see it: the envelope opens

@@ -58,6 +58,24 @@ const IMAGE_CLASSIFIER: &[ModelKey] = &[
     EXPLANATIONS[1],
 ];
 
+const IMAGE_SEGMENTER: &[ModelKey] = &[
+    ModelKey::read("image_segmenter.resize", "shorter side, [height, width] or null", "256"),
+    ModelKey::read("image_segmenter.crop", "square, [height, width] or null", "224"),
+    ModelKey::read("image_segmenter.channels", "3 or 1", "3"),
+    ModelKey::read("image_segmenter.mean", "one number a channel", "[0.485, 0.456, 0.406]"),
+    ModelKey::read("image_segmenter.std", "one number a channel", "[0.229, 0.224, 0.225]"),
+    ModelKey::read("image_segmenter.invert", "true or false", "false"),
+    ModelKey::read("image_segmenter.palette", "true or false", "false"),
+];
+
+const OBJECT_DETECTOR: &[ModelKey] = &[
+    ModelKey::read("object_detector.channels", "3 or 1", "3"),
+    ModelKey::read("object_detector.mean", "one number a channel", "[0, 0, 0]"),
+    ModelKey::read("object_detector.std", "one number a channel", "[1, 1, 1]"),
+    ModelKey::read("object_detector.invert", "true or false", "false"),
+    ModelKey::read("object_detector.threshold", "0 to 1", "0.5"),
+];
+
 const AUDIO: &[ModelKey] = &[
     ModelKey::read("audio.rate", "100 to 768000 samples a second", "16000"),
     ModelKey::read("audio.chunk", "samples", "none: the sound is one row"),
@@ -122,6 +140,8 @@ pub fn handler_keys(name: &str) -> &'static [ModelKey] {
         "audio" => AUDIO,
         "base_handler" => BASE_HANDLER,
         "image_classifier" => IMAGE_CLASSIFIER,
+        "image_segmenter" => IMAGE_SEGMENTER,
+        "object_detector" => OBJECT_DETECTOR,
         "text_classifier" => TEXT_CLASSIFIER,
         _ => &[],
     }

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use super::Prediction;
 use crate::engine::{DType, Elements, HostTensor, element_count};
 
 /// An element type of the protocol, and what it is here: PyTorch computes with no unsigned type but
@@ -168,6 +169,22 @@ pub(super) fn write_elements(
     if cfg!(target_endian = "big") {
         out[start..].chunks_exact_mut(size).for_each(<[u8]>::reverse);
     }
+}
+
+/// An answer that is the bytes of some elements of a tensor. `Tensor-Datatype` and `Tensor-Shape`
+/// (`224,224,2`) say what they are.
+pub(super) fn answer(
+    shape: &[usize],
+    elements: &Elements,
+    range: std::ops::Range<usize>,
+) -> Prediction {
+    let mut body = Vec::with_capacity(range.len() * elements.dtype().size());
+    write_elements(&mut body, elements, range);
+    let mut prediction = Prediction::new("application/octet-stream", body);
+    let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
+    prediction.headers.push(("tensor-datatype", elements.dtype().oip_name().into()));
+    prediction.headers.push(("tensor-shape", shape.join(",").into()));
+    prediction
 }
 
 #[cfg(test)]

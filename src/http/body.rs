@@ -12,13 +12,23 @@ use std::time::Duration;
 use actix_http::Payload;
 use actix_http::error::PayloadError;
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
 
+use super::inflate::{Coding, Inflater};
 use crate::error::ServeError;
-use crate::handlers::{Parameter, RequestInput, SequenceCall};
+use crate::handlers::{Accept, Parameter, RequestInput, SequenceCall};
+
+/// What the body of a request may be at most.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Bytes; of a compressed body those that come in, and those that come out.
+    pub size: usize,
+    /// Bytes that come out of a compressed body for each that comes in, beyond the first mebibyte.
+    pub ratio: usize,
+}
 
 /// A client that sends nothing of its body for this long is answered 408.
 const IDLE: Duration = Duration::from_secs(30);
@@ -28,6 +38,10 @@ const FIRST_ALLOCATION: usize = 1 << 20;
 const MAX_DRAINED: usize = 64 << 10;
 /// A client that has not sent such a body by then loses the connection.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
+/// Bytes of a compressed body that are inflated at a time.
+const PACKED_PIECE: usize = 4 << 10;
+/// Inflated bytes after which other requests have their turn.
+const TURN: usize = 256 << 10;
 /// A client has this long to send a short body.
 const SHORT_TIME: Duration = Duration::from_secs(5);
 /// Fields of a form or parts of a multipart body.
@@ -63,14 +77,13 @@ pub(super) fn sequence(request: &HttpRequest) -> Result<SequenceCall, ServeError
 /// Reads the body and takes it apart.
 ///
 /// # Errors
-/// 413 above `limit` bytes, 408 for a client that stops sending, 400 for a body that cannot be taken
-/// apart.
+/// As [`collect`]; 400 also for a body that cannot be taken apart.
 pub(super) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
-    limit: usize,
+    limits: BodyLimits,
 ) -> Result<RequestInput, ServeError> {
-    let body = collect(request, payload, limit).await?;
+    let body = collect(request, payload, limits).await?;
     take_apart(header(request, CONTENT_TYPE), body).await
 }
 
@@ -171,6 +184,18 @@ pub(super) fn json_length(request: &HttpRequest) -> Result<Option<usize>, ServeE
     }
 }
 
+/// What the request's `Accept` says; a request may have several. The answer may come in pieces.
+pub(super) fn accept(request: &HttpRequest) -> Accept {
+    let lines: Vec<&str> =
+        request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok()).collect();
+    let mut accept = match lines.as_slice() {
+        [one] => Accept::parse(one),
+        several => Accept::parse(&several.join(",")),
+    };
+    accept.pieces = true;
+    accept
+}
+
 /// True when the body says that it is JSON.
 pub(super) fn is_json(request: &HttpRequest) -> bool {
     header(request, CONTENT_TYPE).is_some_and(|value| essence(value) == "application/json")
@@ -186,18 +211,23 @@ fn essence(content_type: &str) -> String {
     essence.trim().to_ascii_lowercase()
 }
 
-/// The whole body. One that arrives in one piece is not copied.
+/// The whole body, inflated where it is compressed. One that arrives in one piece is not copied.
 ///
 /// # Errors
-/// 413 above `limit` bytes, 408 for a client that stops sending, 400 for one that cannot be read.
+/// 413 above `limits`, 408 for a client that stops sending, 415 for a coding that is not known, 400
+/// for a body that cannot be read.
 pub(super) async fn collect(
     request: &HttpRequest,
     payload: &mut Payload,
-    limit: usize,
+    limits: BodyLimits,
 ) -> Result<Bytes, ServeError> {
+    let limit = limits.size;
     let declared = header(request, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(ServeError::body_too_large(limit));
+    }
+    if let Some(coding) = Coding::of(request.headers())? {
+        return inflated(coding, payload, limits).await;
     }
     let Some(first) = next(payload).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
@@ -219,6 +249,31 @@ pub(super) async fn collect(
         chunk = next(payload).await?;
     }
     Ok(body.freeze())
+}
+
+/// The whole of a compressed body. It is inflated here, on the thread that serves others as well: in
+/// small pieces, between which they have their turn.
+async fn inflated(
+    coding: Coding,
+    payload: &mut Payload,
+    limits: BodyLimits,
+) -> Result<Bytes, ServeError> {
+    let mut inflater = Inflater::new(coding, limits);
+    let (mut packed, mut turn) = (0, TURN);
+    while let Some(bytes) = next(payload).await? {
+        packed += bytes.len();
+        if packed > limits.size {
+            return Err(ServeError::body_too_large(limits.size));
+        }
+        for piece in bytes.chunks(PACKED_PIECE) {
+            let inflated = inflater.take(piece)?;
+            if inflated > turn {
+                turn = inflated + TURN;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    inflater.finish().map(Bytes::from)
 }
 
 /// The next piece of the body.
@@ -285,10 +340,12 @@ mod tests {
 
     use super::*;
 
+    const LIMITS: BodyLimits = BodyLimits { size: 1000, ratio: 100 };
+
     async fn input(content_type: &str, body: &'static [u8]) -> Result<RequestInput, ServeError> {
         let request = TestRequest::default().insert_header((CONTENT_TYPE, content_type));
         let (request, mut payload) = request.set_payload(body).to_http_parts();
-        read(&request, &mut payload, 1000).await
+        read(&request, &mut payload, LIMITS).await
     }
 
     fn values(input: &RequestInput) -> Vec<(&str, Option<&str>, &[u8])> {
@@ -346,6 +403,6 @@ mod tests {
     async fn a_body_above_the_limit_is_refused() {
         let body = vec![b'x'; 1001];
         let (request, mut payload) = TestRequest::default().set_payload(body).to_http_parts();
-        assert_eq!(read(&request, &mut payload, 1000).await.unwrap_err().status, 413);
+        assert_eq!(read(&request, &mut payload, LIMITS).await.unwrap_err().status, 413);
     }
 }

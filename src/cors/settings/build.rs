@@ -111,6 +111,7 @@ impl<'a> Builder<'a, '_> {
                 }
                 Name::AllowCredentials => set(&mut spec.credentials, values::boolean(value)),
                 Name::PrivateNetwork => set(&mut spec.private_network, values::boolean(value)),
+                Name::Timing => set(&mut spec.timing, values::boolean(value)),
                 Name::Debug => set(&mut spec.debug, values::boolean(value)),
                 Name::AcceptInsecureOrigins => {
                     set(&mut spec.accepted.insecure_origins, values::boolean(value))

@@ -1,43 +1,41 @@
 //! `image_classifier`: a picture in, the most probable classes out, with TorchServe's numbers.
 //!
-//! Made by `handlers::built_in`. What a request may be is in `request.rs`. Pictures go through Resize, CenterCrop, ToTensor and Normalize (`settings.rs`); the model's
-//! result through softmax and top-k to a JSON object of labels and probabilities, best first. In the
+//! Made by `handlers::built_in`. What a request may be is in `request.rs`. Pictures go through Resize,
+//! CenterCrop, ToTensor and Normalize (`picture.rs`); the model's result through softmax and top-k to
+//! a JSON object of labels and probabilities, best first; or, as raw bytes, to the probabilities of all
+//! classes. In the
 //! Open Inference Protocol each string of a BYTES input is a picture (its bytes, or base64 text in
 //! JSON), and each string of the BYTES output is such an object.
 
 use std::borrow::Cow;
 
-use super::decode::{ImageError, decode};
-use super::request::{FORMS, MAX_ELEMENTS, Pictures, Reader};
-use super::resize::resize;
-use super::settings::{ImageSettings, Resize};
-use crate::engine::{Elements, HostTensor, Value, element_count};
+use super::picture::Preprocessor;
+use super::request::{FORMS, Reader};
+use super::settings::Keys;
+use crate::engine::{Elements, Value};
+use crate::handlers::accept::Offer;
 use crate::handlers::answer::answers;
 use crate::handlers::base::collate;
-use crate::handlers::example::Noise;
 use crate::handlers::json_text::{Brackets, JsonText, Layout};
 use crate::handlers::labels::Labels;
 use crate::handlers::occlusion::{ExplanationSettings, attributions};
 use crate::handlers::open_inference_answer::{self, Output, OutputData, Served};
 use crate::handlers::{
     Asked, Envelope, ExplainError, Form, Forward, Handler, HandlerError, HandlerSettings,
-    Prediction, RequestInput, Sample, TensorMetadata,
+    Prediction, RequestInput, Sample, TensorMetadata, raw_tensor,
 };
 
 /// Classifies pictures.
 #[derive(Debug)]
 pub(in crate::handlers) struct ImageClassifier {
     served: Served,
-    settings: ImageSettings,
+    pictures: Preprocessor,
+    /// The most classes in an answer.
+    top_k: usize,
     explanations: ExplanationSettings,
     /// Open Inference answers have TorchServe's form: the envelope `kservev2`.
     torchserves_outputs: bool,
     labels: Labels,
-    limit_pixels: bool,
-    /// For each channel, the normalised value of each byte, which is inverted first if need be.
-    values: Vec<[f32; 256]>,
-    /// For each channel, the normalised value of a zero that is not inverted.
-    padding: Vec<f32>,
 }
 
 // === impl ImageClassifier ===
@@ -48,61 +46,19 @@ impl ImageClassifier {
     pub(in crate::handlers) fn new(
         settings: &HandlerSettings<'_>,
     ) -> Result<ImageClassifier, HandlerError> {
-        let images = ImageSettings::read(settings.model_config)?;
-        let invert = if images.invert { 255 } else { 0 };
-        // ToTensor's division and Normalize's two steps, each rounded to `float32`.
-        let normalised = |(mean, std): (&f32, &f32)| {
-            std::array::from_fn(|byte| ((byte ^ invert) as f32 / 255.0 - mean) / std)
-        };
-        let channels = || images.mean.iter().zip(&images.std);
-        let values: Vec<[f32; 256]> = channels().map(normalised).collect();
+        let mut keys = Keys::read(settings.model_config, "image_classifier")?;
+        let top_k = keys.take("top_k")?.unwrap_or(5);
+        if top_k == 0 {
+            return Err(keys.wrong("top_k must be 1 or more"));
+        }
         Ok(ImageClassifier {
-            padding: values.iter().map(|values| values[invert]).collect(),
-            values,
-            settings: images,
+            pictures: Preprocessor::new(keys.images()?, settings.limit_max_image_pixels),
+            top_k,
             served: Served::new(settings),
             explanations: ExplanationSettings::read(settings.model_config)?,
             torchserves_outputs: settings.envelope == Envelope::KServeV2,
             labels: Labels::read(settings.index_to_name)?,
-            limit_pixels: settings.limit_max_image_pixels,
         })
-    }
-
-    /// Resize, CenterCrop, ToTensor, Normalize.
-    fn picture(&self, bytes: &[u8]) -> Result<HostTensor, HandlerError> {
-        let settings = &self.settings;
-        let pixels = decode(bytes, settings.channels, self.limit_pixels).map_err(|error| {
-            HandlerError::BadInput(match error {
-                ImageError::Unknown => format!("{error}; {FORMS}"),
-                error => error.to_string(),
-            })
-        })?;
-        let (rows, columns) = settings.place(pixels.height, pixels.width);
-        let area = rows.total.saturating_mul(columns.total).saturating_mul(self.values.len());
-        if area > MAX_ELEMENTS {
-            return Err(HandlerError::BadInput(format!(
-                "the image would be {}x{} for the model, which is too large",
-                columns.total, rows.total
-            )));
-        }
-        let kept = resize(&pixels, &columns.axis, &rows.axis);
-        let mut elements = Vec::with_capacity(area);
-        for (channel, values) in self.values.iter().enumerate() {
-            // Padding is zero bytes, put there before Normalize.
-            let zero = self.padding[channel];
-            let plane = elements.len();
-            elements.resize(plane + rows.before * columns.total, zero);
-            for bytes in kept.rows(channel) {
-                let row = elements.len();
-                elements.resize(row + columns.before, zero);
-                elements.extend(bytes.iter().map(|byte| values[usize::from(*byte)]));
-                elements.resize(row + columns.total, zero);
-            }
-            elements.resize(plane + rows.total * columns.total, zero);
-        }
-        let shape = vec![self.values.len(), rows.total, columns.total];
-        HostTensor::new(shape, Elements::Float32(elements))
-            .map_err(|error| HandlerError::BadInput(format!("the image cannot be placed: {error}")))
     }
 
     /// Labels and probabilities as JSON, best first.
@@ -115,7 +71,7 @@ impl ImageClassifier {
             b.is_nan().cmp(&a.is_nan()).then(b.partial_cmp(&a).unwrap_or(std::cmp::Ordering::Equal))
         };
         let full = |a: &usize, b: &usize| by_probability(a, b).then(a.cmp(b));
-        let top = self.settings.top_k.min(order.len());
+        let top = self.top_k.min(order.len());
         if top < order.len() {
             order.select_nth_unstable_by(top, full);
             order.truncate(top);
@@ -145,6 +101,14 @@ impl ImageClassifier {
     fn answer(&self, rows: &[Vec<f64>], form: &Form) -> Result<Prediction, HandlerError> {
         let wanted = match (form, rows) {
             (Form::OpenInference(wanted), _) => wanted,
+            (Form::Raw, [only]) => {
+                let all: Vec<f32> = only.iter().map(|probability| *probability as f32).collect();
+                return Ok(raw_tensor::answer(
+                    &[all.len()],
+                    &Elements::Float32(all),
+                    0..only.len(),
+                ));
+            }
             (_, [only]) => return Ok(Prediction::json(self.classes(only, Layout::Indented))),
             _ => return Err(HandlerError::Model("several pictures in a plain request".into())),
         };
@@ -179,9 +143,12 @@ impl Handler for ImageClassifier {
         let Some(payload) = input.payload() else {
             return Err(HandlerError::BadInput(format!("{}; {FORMS}", input.no_payload())));
         };
-        let picture = |bytes: &[u8]| self.picture(bytes);
+        let picture = |bytes: &[u8]| self.pictures.tensor(bytes);
         let reader = Reader { picture: &picture, torchserves_outputs: self.torchserves_outputs };
-        let Pictures { tensor, form } = reader.read(input.protocol, payload)?;
+        let (tensor, mut form) = reader.read(input.protocol, payload)?.joined()?;
+        if form == Form::Plain {
+            form = input.accept.form(&[Offer::Raw]);
+        }
         let rows = tensor.rows().unwrap_or(1);
         let bucket = [(tensor.dtype(), tensor.shape()[1..].to_vec())];
         Ok(Sample {
@@ -247,24 +214,8 @@ impl Handler for ImageClassifier {
         vec![TensorMetadata::bytes(OUTPUT)]
     }
 
-    /// Pictures of noise, normalised; none when pictures keep a size of their own.
     fn example(&self, rows: usize) -> Option<Vec<Value>> {
-        let (height, width) = match (self.settings.crop, self.settings.resize) {
-            (Some(size), _) => size,
-            (None, Resize::Exactly(height, width)) => (height, width),
-            (None, Resize::Shorter(side)) => (side, side),
-            (None, Resize::Keep) => return None,
-        };
-        let shape = vec![rows, self.values.len(), height, width];
-        element_count(&shape).filter(|count| *count <= MAX_ELEMENTS)?;
-        let mut noise = Noise::new();
-        let planes = self.values.iter().cycle().take(rows * self.values.len());
-        let elements = planes.flat_map(|values| {
-            let pixels = (0..height * width).map(|_| values[usize::from(noise.byte())]);
-            pixels.collect::<Vec<f32>>()
-        });
-        let elements = Elements::Float32(elements.collect());
-        Some(vec![Value::Tensor(HostTensor::new(shape, elements).ok()?)])
+        Some(vec![Value::Tensor(self.pictures.example(rows)?)])
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decodes the images that clients send to 8-bit gray or RGB, as Pillow's `convert` does.
 //!
-//! Called by `classifier.rs`. JPEG, PNG, GIF (first frame), WebP, BMP and TIFF. Dimensions are
+//! Called by `picture.rs`. JPEG, PNG, GIF (first frame), WebP, BMP and TIFF. Dimensions are
 //! checked before a pixel is decoded. Alpha is dropped, not blended; palettes are looked up; CMYK is
 //! taken as inverted where JPEG does so (Adobe); of 16-bit samples the high byte is kept; an EXIF
 //! orientation is ignored, all as in TorchServe. TorchServe itself takes RGB alone: the conversions
@@ -10,10 +10,11 @@ use std::fmt;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::resize::Pixels;
+use super::tiff;
 
 /// Pillow's `Image.MAX_IMAGE_PIXELS`, doubled: from here on it takes an image for a bomb.
 const MAX_PIXELS: u64 = 178_956_970;
@@ -34,6 +35,14 @@ pub(super) enum Channels {
     Gray,
     /// Three: Pillow's `convert("RGB")`.
     Rgb,
+}
+
+/// What is checked of an image before a pixel of it is decoded.
+pub(super) struct Limits<'a> {
+    /// Refuse what Pillow takes for a bomb.
+    pub(super) bombs: bool,
+    /// Width and height; why they are refused.
+    pub(super) fits: &'a dyn Fn(usize, usize) -> Result<(), String>,
 }
 
 /// Why an image was refused.
@@ -59,18 +68,18 @@ enum Format {
     Other(ImageFormat, &'static str),
 }
 
-/// Decodes `bytes` to `channels`; `limit_pixels` refuses what Pillow takes for a bomb.
+/// Decodes `bytes` to `channels`.
 pub(super) fn decode(
     bytes: &[u8],
     channels: Channels,
-    limit_pixels: bool,
+    limits: &Limits<'_>,
 ) -> Result<Pixels, ImageError> {
     let format = Format::of(bytes).ok_or(ImageError::Unknown)?;
     // The decoders are other people's code on strangers' bytes: a panic there is this client's
     // error and not the end of a thread.
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
-        Format::Jpeg => jpeg(bytes, limit_pixels),
-        Format::Other(format, name) => other(bytes, format, name, limit_pixels),
+        Format::Jpeg => jpeg(bytes, limits),
+        Format::Other(format, name) => other(bytes, format, name, limits),
     }));
     let decoded = decoded.unwrap_or_else(|_| {
         Err(ImageError::Broken { format: format.name(), reason: "the decoder failed".to_owned() })
@@ -85,21 +94,21 @@ pub(super) fn looks_like_image(bytes: &[u8]) -> bool {
 
 /// A decoder that gives the very bytes that Pillow's libjpeg-turbo gives (exact IDCT, triangle
 /// upsampling): others differ by up to four levels, which moves probabilities by half a percent.
-fn jpeg(bytes: &[u8], limit_pixels: bool) -> Result<Pixels, ImageError> {
+fn jpeg(bytes: &[u8], limits: &Limits<'_>) -> Result<Pixels, ImageError> {
     let broken = |error: JpegError| match error {
         JpegError::LimitExceeded { .. } => ImageError::TooLarge(error.to_string()),
         error => ImageError::Broken { format: "JPEG", reason: error.to_string() },
     };
-    let limits = DecodeLimits {
+    let own = DecodeLimits {
         max_width: MAX_SIDE as usize,
         max_height: MAX_SIDE as usize,
-        max_pixels: if limit_pixels { MAX_PIXELS } else { u64::MAX },
+        max_pixels: if limits.bombs { MAX_PIXELS } else { u64::MAX },
         max_scans: MAX_SCANS,
         max_memory: Some(MAX_DECODED),
     };
-    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(broken)?;
+    let mut decoder = Decoder::new_with_limits(bytes, own).map_err(broken)?;
     let (width, height) = (decoder.header().width.into(), decoder.header().height.into());
-    check_size(width, height, 4, limit_pixels)?;
+    check_size(width, height, 4, limits)?;
     if !is_whole(bytes) {
         let reason = "it is truncated: its end marker is missing".to_owned();
         return Err(ImageError::Broken { format: "JPEG", reason });
@@ -157,22 +166,28 @@ fn other(
     bytes: &[u8],
     format: ImageFormat,
     name: &'static str,
-    limit_pixels: bool,
+    limits: &Limits<'_>,
 ) -> Result<Pixels, ImageError> {
+    if format == ImageFormat::Tiff {
+        let check = |width, height, pixel| check_size(width, height, pixel, limits);
+        if let Some(rare) = tiff::decode(bytes, MAX_DECODED as usize, check) {
+            return rare;
+        }
+    }
     let broken = |error: image::ImageError| match error {
         image::ImageError::Limits(error) => ImageError::TooLarge(error.to_string()),
         error => ImageError::Broken { format: name, reason: error.to_string() },
     };
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODED);
+    let mut own = image::Limits::default();
+    own.max_image_width = Some(MAX_SIDE);
+    own.max_image_height = Some(MAX_SIDE);
+    own.max_alloc = Some(MAX_DECODED);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits);
+    reader.limits(own);
     let decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
     let pixel = decoder.color_type().bytes_per_pixel().into();
-    check_size(width.into(), height.into(), pixel, limit_pixels)?;
+    check_size(width.into(), height.into(), pixel, limits)?;
     let decoded = DynamicImage::from_decoder(decoder).map_err(broken)?;
     let (width, height) = (decoded.width() as usize, decoded.height() as usize);
     let (channels, data) = match decoded {
@@ -209,10 +224,10 @@ fn check_size(
     width: u64,
     height: u64,
     pixel_bytes: u64,
-    limit_pixels: bool,
+    limits: &Limits<'_>,
 ) -> Result<(), ImageError> {
     let pixels = width.saturating_mul(height);
-    if limit_pixels && pixels > MAX_PIXELS {
+    if limits.bombs && pixels > MAX_PIXELS {
         return Err(ImageError::TooLarge(format!(
             "{width}x{height} is more than {MAX_PIXELS} pixels (limit_max_image_pixels)"
         )));
@@ -226,7 +241,8 @@ fn check_size(
     if pixels == 0 {
         return Err(ImageError::TooLarge(format!("{width}x{height} has no pixels")));
     }
-    Ok(())
+    // Both are at most MAX_SIDE.
+    (limits.fits)(width as usize, height as usize).map_err(ImageError::TooLarge)
 }
 
 fn convert(pixels: Pixels, channels: Channels) -> Pixels {
@@ -276,6 +292,13 @@ impl Format {
             Format::Jpeg => "JPEG",
             Format::Other(_, name) => name,
         }
+    }
+}
+
+/// The reason of the decoder in `tiff.rs`.
+impl From<String> for ImageError {
+    fn from(reason: String) -> ImageError {
+        ImageError::Broken { format: "TIFF", reason }
     }
 }
 

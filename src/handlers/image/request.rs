@@ -1,6 +1,6 @@
 //! What a request for pictures may be. PURE.
 //!
-//! Called by `classifier.rs`, which makes a tensor of a picture's bytes. A request is those
+//! Called by the image handlers, which make a tensor of a picture's bytes. A request is those
 //! bytes, their base64 text (as `text/plain`, a JSON string, a `data:` URL, or in a JSON object under
 //! `data` or `body`), a JSON array that is the finished tensor without its batch dimension, which is
 //! passed on as it is, or a request of the Open Inference Protocol with pictures or finished tensors.
@@ -20,9 +20,10 @@ use crate::handlers::open_inference::Input;
 use crate::handlers::open_inference_request::{Members, Request, Wanted, split};
 use crate::handlers::{Form, HandlerError, Parameter, Protocol};
 
-/// What a request was read as: rows of one tensor, with their batch dimension, and their form.
+/// What a request was read as: rows of pictures, with their batch dimension, and their form.
 pub(super) struct Pictures {
-    pub(super) tensor: HostTensor,
+    /// At least one, in the order of the request.
+    pub(super) tensors: Vec<HostTensor>,
     pub(super) form: Form,
 }
 
@@ -51,6 +52,35 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+// === impl Pictures ===
+
+impl Pictures {
+    /// Every picture by itself, without a batch dimension.
+    pub(super) fn one_by_one(self) -> Vec<HostTensor> {
+        let mut all = Vec::new();
+        for tensor in self.tensors {
+            match tensor.squeeze() {
+                Ok(one) => all.push(one),
+                Err(several) => all.extend((0..several.rows().unwrap_or(0)).filter_map(|row| {
+                    several.narrow(row, 1).ok().and_then(|row| row.squeeze().ok())
+                })),
+            }
+        }
+        all
+    }
+
+    /// All rows in one tensor.
+    ///
+    /// # Errors
+    /// [`HandlerError::BadInput`]: they have several sizes.
+    pub(super) fn joined(self) -> Result<(HostTensor, Form), HandlerError> {
+        let tensor = HostTensor::concat(self.tensors).map_err(|_| {
+            bad_input("the inputs hold pictures of several sizes; send them one by one".to_owned())
+        })?;
+        Ok((tensor, self.form))
+    }
+}
+
 // === impl Reader ===
 
 impl Reader<'_> {
@@ -75,7 +105,8 @@ impl Reader<'_> {
         if bytes.is_empty() {
             return Err(HandlerError::BadInput(format!("the body is empty; {FORMS}")));
         }
-        let one = |tensor: HostTensor| Pictures { tensor: tensor.unsqueeze(), form: Form::Plain };
+        let one =
+            |tensor: HostTensor| Pictures { tensors: vec![tensor.unsqueeze()], form: Form::Plain };
         match payload.content_type.as_deref() {
             _ if looks_like_image(bytes) => (self.picture)(bytes).map(one),
             Some("application/json") => self.json(bytes, None),
@@ -95,7 +126,8 @@ impl Reader<'_> {
 
     /// `raw` is what follows the JSON.
     fn json(&self, bytes: &[u8], raw: Option<Bytes>) -> Result<Pictures, HandlerError> {
-        let one = |tensor: HostTensor| Pictures { tensor: tensor.unsqueeze(), form: Form::Plain };
+        let one =
+            |tensor: HostTensor| Pictures { tensors: vec![tensor.unsqueeze()], form: Form::Plain };
         let mut scanner = Scanner::new(bytes);
         let kind = scanner.kind().map_err(bad)?;
         if kind != Kind::Object {
@@ -143,12 +175,12 @@ impl Reader<'_> {
             let rows: usize = tensors.iter().filter_map(HostTensor::rows).sum();
             named_after.push((input.name().to_owned(), rows - before));
         }
-        let tensor = HostTensor::concat(tensors).map_err(|_| {
-            bad_input(format!("the inputs hold no pictures, or pictures of several sizes; {FORMS}"))
-        })?;
+        if tensors.is_empty() {
+            return Err(bad_input(format!("the inputs hold no pictures; {FORMS}")));
+        }
         let named_after = self.torchserves_outputs.then_some(named_after);
         let wanted = Wanted { named_after, ..request.wanted };
-        Ok(Pictures { tensor, form: Form::OpenInference(Box::new(wanted)) })
+        Ok(Pictures { tensors, form: Form::OpenInference(Box::new(wanted)) })
     }
 
     /// The pictures of one input, or the finished tensor that it is.

@@ -1,10 +1,10 @@
 //! Pillow's bilinear resize, exactly, for the part of the result that is kept.
 //!
-//! Called by `classifier.rs`. TorchServe's `Resize` works on a Pillow image, whose filter
+//! Called by `picture.rs`. TorchServe's `Resize` works on a Pillow image, whose filter
 //! widens with the scale (antialiasing) and whose arithmetic is whole numbers: coefficients of 22
-//! fractional bits, columns first, rounded to bytes between the two passes (`Resample.c` of Pillow up
-//! to 12; from 13 on tall images are done rows first, which moves some of their pixels by one).
-//! Done the same way here, so that pixels are equal, not close. Only what the crop keeps is
+//! fractional bits, rounded to bytes between the two passes, columns first; from Pillow 13 on rows
+//! first where the height shrinks by more than twice what the width does ([`rows_first`]). Done the
+//! same way here, so that pixels are equal, not close. Only what the crop keeps is
 //! computed; rows and columns do not influence each other, so that changes no value and bounds the
 //! memory of an image that is 60,000 pixels wide and one high.
 
@@ -44,6 +44,11 @@ pub(super) struct Planes {
 pub(super) fn resize(pixels: &Pixels, horizontal: &Axis, vertical: &Axis) -> Planes {
     let Pixels { width, height, channels, .. } = *pixels;
     let rows = filter(height, vertical);
+    if let Some(rows) = &rows
+        && rows_first((height, vertical.size), (width, horizontal.size))
+    {
+        return down_then_across(pixels, horizontal, rows);
+    }
     let used = rows.as_ref().map_or(vertical.keep.clone(), |rows| rows.inputs());
     let slack = Filter::slack_rows(rows.as_ref());
     // Pillow leaves an axis alone that keeps its size.
@@ -57,6 +62,37 @@ pub(super) fn resize(pixels: &Pixels, horizontal: &Axis, vertical: &Axis) -> Pla
     let matrix = match rows {
         Some(rows) => rows.down(&narrow, used.start),
         None => narrow,
+    };
+    Planes { matrix, width: horizontal.keep.len() }
+}
+
+/// The order that Pillow 13 takes, found by trying it: heights and widths before and after. Pillow 12
+/// always does the columns first, which moves some pixels of such pictures by one.
+fn rows_first(heights: (usize, usize), widths: (usize, usize)) -> bool {
+    match (heights.0.checked_sub(heights.1), widths.0.checked_sub(widths.1)) {
+        (None | Some(0), _) => false,
+        (Some(_), None) => true,
+        (Some(less_height), Some(less_width)) => less_height > 2 * less_width,
+    }
+}
+
+fn down_then_across(pixels: &Pixels, horizontal: &Axis, rows: &Filter) -> Planes {
+    let Pixels { width, height, channels, .. } = *pixels;
+    let slack = Filter::slack_rows(Some(rows));
+    let inputs = rows.inputs();
+    let used = &pixels.data[inputs.start * width * channels..inputs.end * width * channels];
+    let low = rows.down(&Matrix::copied(used, width * channels, slack), inputs.start);
+    debug_assert!(inputs.end <= height);
+    let made = low.bytes().len();
+    let mut data = Vec::with_capacity(made * width * channels);
+    low.bytes().for_each(|row| data.extend_from_slice(&row[..width * channels]));
+    let matrix = match filter(width, horizontal) {
+        Some(columns) => columns.across(&data, width, channels, 0..made, 0),
+        None => {
+            let low = Pixels { width, height: made, channels, data };
+            let kept = planar(&low, 0..made, &horizontal.keep);
+            Matrix::copied(&kept, horizontal.keep.len() * channels, 0)
+        }
     };
     Planes { matrix, width: horizontal.keep.len() }
 }

@@ -103,6 +103,12 @@ impl Client {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
+        let is_chunked = headers.iter().any(|(name, value)| {
+            name == "transfer-encoding" && value.eq_ignore_ascii_case("chunked")
+        });
+        if is_chunked && method != "HEAD" {
+            return Answer { status, headers, body: self.chunks() };
+        }
         let length = headers.iter().find(|(name, _)| name == "content-length");
         let length: usize = length.map_or(0, |(_, value)| value.parse().unwrap());
         let length = if method == "HEAD" { 0 } else { length };
@@ -110,6 +116,29 @@ impl Client {
             assert!(self.read_more(), "closed inside a body");
         }
         Answer { status, headers, body: self.rest.drain(..length).collect() }
+    }
+
+    /// A chunked body, put together; its pieces must be whole.
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let end = loop {
+                match self.rest.windows(2).position(|pair| pair == b"\r\n") {
+                    Some(end) => break end,
+                    None => assert!(self.read_more(), "closed inside a chunked body"),
+                }
+            };
+            let size = String::from_utf8(self.rest.drain(..end + 2).collect()).unwrap();
+            let size = usize::from_str_radix(size.trim(), 16).unwrap();
+            while self.rest.len() < size + 2 {
+                assert!(self.read_more(), "closed inside a chunk");
+            }
+            body.extend(self.rest.drain(..size));
+            assert_eq!(self.rest.drain(..2).collect::<Vec<u8>>(), b"\r\n");
+            if size == 0 {
+                return body;
+            }
+        }
     }
 
     fn read_more(&mut self) -> bool {

