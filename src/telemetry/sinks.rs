@@ -111,6 +111,16 @@ impl Levels {
             Stream::Model => self.model,
         }
     }
+
+    /// Lets lines of this level pass, too.
+    pub fn raise(&mut self, stream: Stream, level: LevelFilter) {
+        let place = match stream {
+            Stream::Server => &mut self.server,
+            Stream::Access => &mut self.access,
+            Stream::Model => &mut self.model,
+        };
+        *place = level.max(*place);
+    }
 }
 
 // === impl Sink ===

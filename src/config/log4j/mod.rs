@@ -18,11 +18,9 @@ mod text;
 
 use std::path::Path;
 
-use tracing_subscriber::filter::LevelFilter;
-
 use super::error::Note;
 use super::source::Environment;
-use crate::telemetry::{Destination, Layout, Levels, RollingSettings, Sink};
+use crate::telemetry::{Destination, Layout, Levels, RollingSettings, Sink, Stream};
 use document::{Appender, Configuration};
 
 /// Where log lines go.
@@ -74,12 +72,8 @@ impl Log4j {
     ) -> Result<Log4j, String> {
         let configuration = Configuration::parse(text, environment, unread)?;
         let mut sinks: Vec<(String, Sink)> = Vec::new();
-        let streams: [(&str, fn(&mut Levels) -> &mut LevelFilter); 3] = [
-            (SERVER, |levels| &mut levels.server),
-            ("ACCESS_LOG", |levels| &mut levels.access),
-            ("MODEL_LOG", |levels| &mut levels.model),
-        ];
-        for (logger, place) in streams {
+        for stream in [Stream::Server, Stream::Access, Stream::Model] {
+            let logger = stream.logger().unwrap_or(SERVER);
             for (name, appender, level) in configuration.appenders_of(logger, unread) {
                 let at = sinks.iter().position(|(known, _)| *known == name);
                 let at = at.unwrap_or_else(|| {
@@ -88,8 +82,7 @@ impl Log4j {
                     sinks.push((name.clone(), Sink { to, layout, levels: Levels::OFF }));
                     sinks.len() - 1
                 });
-                let levels = place(&mut sinks[at].1.levels);
-                *levels = (*levels).max(level);
+                sinks[at].1.levels.raise(stream, level);
             }
         }
         let metrics = |logger: &str, unread: &mut Vec<String>| {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tracing_subscriber::filter::LevelFilter;
+
 use super::*;
 use crate::telemetry::{ACCESS_PATTERN, Pattern, SERVER_PATTERN};
 
