@@ -186,6 +186,7 @@ fn app_state(access_log: bool) -> AppState {
             body_limits: BodyLimits { size: 6_553_500, ratio: 200 },
             compression: Compression::Off,
             cors,
+            bounds: Default::default(),
             max_response_size: 6_553_500,
             authorization: None,
             enable_model_api: false,

@@ -69,6 +69,21 @@ impl ServeError {
         ServeError::new(413, "RequestEntityTooLargeException", message)
     }
 
+    /// 414: the target is longer than `url_max_length`.
+    pub fn url_too_long(limit: usize) -> ServeError {
+        let message = format!(
+            "The request's target is longer than {limit} bytes; send a body, or raise url_max_length"
+        );
+        ServeError::new(414, "TooLongFrameException", message)
+    }
+
+    /// 503: as many bytes of bodies are in memory as may be.
+    pub fn no_body_memory() -> ServeError {
+        let message = "The server holds as many bytes of requests as it may; try again later, or \
+                       raise body_memory_max";
+        ServeError::new(503, "ServiceUnavailableException", message)
+    }
+
     /// 413: a compressed body whose content is out of proportion to what was sent.
     pub fn body_inflates_too_far(ratio: usize) -> ServeError {
         let message = format!(

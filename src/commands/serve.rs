@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{EX_CONFIG, notify};
@@ -31,6 +32,7 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
             Level::Notice => tracing::info!("{}", note.text),
         }
     }
+    raise_descriptors();
     let pid_file = PidFile::in_dir(&config.temp_dir);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -52,6 +54,15 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
+    }
+}
+
+/// As many descriptors as this user may open: the soft limit of most shells, 1024, is for programs
+/// with `select`, and less than `connections_max`.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

@@ -210,6 +210,31 @@ pub const OWN: &[Key] = &[
     key("restore_snapshot", Ts, Path, "", Supported),
     // Of `unix:/PATH` addresses: who may connect. Group: a proxy of the same group.
     key("unix_socket_mode", Ts, Choice(&["0600", "0660", "0666"]), "0600", Supported),
+    // Of each listener, so that clients of the inference API do not shut out the operator. An
+    // address is one IPv4 address or one IPv6 /64; 0: no cap, for a proxy with very many connections.
+    key("connections_max", Ts, Int(1, 1_000_000), "10000", Supported),
+    key("connections_max_per_address", Ts, Int(0, 1_000_000), "1024", Supported),
+    // A connection without a request; longer than the 60 s after which most proxies close theirs.
+    key("keep_alive_timeout", Ts, Seconds(1, 3600), "75", Supported),
+    // For each request head; nobody needs more for some kilobytes.
+    key("head_timeout", Ts, Seconds(1, 3600), "5", Supported),
+    // Without a byte of the body; and bytes a second, over ten seconds.
+    key("body_timeout", Ts, Seconds(1, 3600), "30", Supported),
+    key("body_min_rate", Ts, Bytes(0, TIB), "1 KiB", Supported),
+    // The same for a client that takes an answer.
+    key("write_timeout", Ts, Seconds(1, 3600), "30", Supported),
+    key("write_min_rate", Ts, Bytes(0, TIB), "1 KiB", Supported),
+    // Requests of one HTTP/2 connection at a time; browsers and proxies open about a hundred.
+    key("streams_max", Ts, Int(1, 65_536), "256", Supported),
+    // Bytes of request bodies in memory, of all clients together; what is more is refused with 503.
+    key("body_memory_max", Ts, Bytes(1, TIB), "1 GiB", Supported),
+    // Bytes of a request's target; TorchServe's parser takes a line of 4096.
+    key("url_max_length", Ts, Bytes(1, 65_534), "16 KiB", Supported),
+    // Parts of a multipart body, fields of a form, pairs of a query.
+    key("parts_max", Ts, Int(1, 1_000_000), "1024", Supported),
+    // Who can reach the management API without a key can change the models, and a model is code: on
+    // an address of other machines that needs this word.
+    key("allow_open_management", Ts, Bool, "false", Supported),
     // Unpacking an archive stops at these; a larger model raises them, a zip bomb meets them.
     key("archive_max_size", Ts, Bytes(1, TIB), "8 GiB", Supported),
     key("archive_max_entries", Ts, Int(1, 10_000_000), "10000", Supported),

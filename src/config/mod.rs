@@ -131,6 +131,12 @@ pub struct Config {
     pub number_of_gpu: Option<usize>,
     /// Largest request body in bytes; a larger one is refused with 413.
     pub max_request_size: usize,
+    /// What a client may take for its body, and how many of its parts are read.
+    pub bodies: BodyBounds,
+    /// What a client may hold of connections and time.
+    pub connections: ConnectionBounds,
+    /// Longest target of a request in bytes; a longer one is refused with 414.
+    pub url_max_length: usize,
     /// Bytes that may come out of a compressed request body for each that came in.
     pub max_request_ratio: usize,
     /// Which answers are compressed.
@@ -147,6 +153,8 @@ pub struct Config {
     pub enable_model_api: bool,
     /// Whether the operator said that clients need no token.
     pub disable_token_authorization: bool,
+    /// Whether the operator said that other machines may manage models without a token.
+    pub allow_open_management: bool,
     /// How long a management or inference key is good (`token_expiration_min`).
     pub token_expiration: Duration,
     /// Where clients find their keys: `key_file.json` in the working directory.
@@ -175,6 +183,38 @@ pub struct Config {
     pub policies: ListenerPolicies,
     /// What to tell the operator at the start.
     pub notes: Vec<Note>,
+}
+
+/// What a client may hold of connections and time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionBounds {
+    /// Connections of one listener at a time (`connections_max`).
+    pub total: usize,
+    /// Those of one address (`connections_max_per_address`); none: no cap of their own.
+    pub per_address: Option<NonZeroUsize>,
+    /// A connection without a request is kept this long.
+    pub keep_alive: Duration,
+    /// A client has this long for each request head.
+    pub head_timeout: Duration,
+    /// A client that takes nothing of an answer for this long is left.
+    pub write_timeout: Duration,
+    /// So is one that takes fewer bytes a second.
+    pub write_min_rate: u64,
+    /// Requests of one HTTP/2 connection at a time (`streams_max`).
+    pub streams: usize,
+}
+
+/// What a client may take for its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyBounds {
+    /// A client that sends nothing of its body for this long is answered 408.
+    pub timeout: Duration,
+    /// So is one that sends fewer bytes a second.
+    pub min_rate: u64,
+    /// Bytes of request bodies in memory, of all clients together (`body_memory_max`).
+    pub memory_max: usize,
+    /// Parts of a multipart body, fields of a form (`parts_max`).
+    pub parts_max: usize,
 }
 
 /// How batches are cut.
@@ -264,6 +304,7 @@ impl Config {
         found.notes.extend(stance::notes(&found.settings, &typed));
         config.read_models(&typed, &mut found);
         config.check_addresses(&mut found);
+        config.check_exposure(&mut found);
         config.tls = tls::identity(&config, &typed, &mut found);
         config.check_workers(&mut found);
         config.check_token_expiration(&mut found);
@@ -346,6 +387,22 @@ impl Config {
             decode_threads: typed.count("decode_threads"),
             number_of_gpu: typed.size("number_of_gpu"),
             max_request_size: typed.size("max_request_size").unwrap_or(0),
+            bodies: BodyBounds {
+                timeout: typed.seconds("body_timeout"),
+                min_rate: typed.number("body_min_rate").unwrap_or(0),
+                memory_max: typed.size("body_memory_max").unwrap_or(0),
+                parts_max: typed.size("parts_max").unwrap_or(1),
+            },
+            connections: ConnectionBounds {
+                total: typed.size("connections_max").unwrap_or(1),
+                per_address: typed.count("connections_max_per_address"),
+                keep_alive: typed.seconds("keep_alive_timeout"),
+                head_timeout: typed.seconds("head_timeout"),
+                write_timeout: typed.seconds("write_timeout"),
+                write_min_rate: typed.number("write_min_rate").unwrap_or(0),
+                streams: typed.size("streams_max").unwrap_or(1),
+            },
+            url_max_length: typed.size("url_max_length").unwrap_or(0),
             max_request_ratio: typed.size("max_request_ratio").unwrap_or(1),
             response_compression: match typed.choice("response_compression") {
                 "all" => ResponseCompression::All,
@@ -364,6 +421,7 @@ impl Config {
             limit_max_image_pixels: typed.bool("limit_max_image_pixels"),
             enable_model_api: typed.bool("enable_model_api"),
             disable_token_authorization: typed.bool("disable_token_authorization"),
+            allow_open_management: typed.bool("allow_open_management"),
             token_expiration: minutes(typed.decimal("token_expiration_min")),
             key_file: PathBuf::from(KEY_FILE),
             archive_limits: ArchiveLimits {
@@ -436,6 +494,20 @@ impl Config {
                 let problem = format!("{address} is taken by {} ({other}); {fix}", earlier.key());
                 found.errors.push(error_about(*role, found, problem));
             }
+        }
+    }
+
+    /// Not by accident: anybody who reaches an open management API can change the models.
+    fn check_exposure(&self, found: &mut Gathered) {
+        let exposed = !self.management.is_loopback() && self.disable_token_authorization;
+        if exposed && !self.allow_open_management {
+            let problem = format!(
+                "other machines can reach {}, and token authorization is off: anybody there could \
+                 change the models; listen on 127.0.0.1, leave token authorization on, or say that \
+                 this is wanted: allow_open_management=true",
+                self.management
+            );
+            found.errors.push(error_about(Role::Management, found, problem));
         }
     }
 

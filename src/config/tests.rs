@@ -98,7 +98,11 @@ fn every_supported_key_reaches_its_field() {
          default_service_handler=image_classifier\n\
          service_envelope=kservev2\nlimit_max_image_pixels=false\nenable_model_api=true\narchive_max_size=1GiB\n\
          archive_max_entries=16\narchive_max_ratio=17\nlog_format=json\naccess_log=false\n\
-         token_expiration_min=1.5\nmax_request_ratio=18\nresponse_compression=all\n\
+         token_expiration_min=1.5\nallow_open_management=true\nconnections_max=20\nconnections_max_per_address=21\n\
+         keep_alive_timeout=22\nhead_timeout=23\nbody_timeout=24\nbody_min_rate=25\n\
+         write_timeout=26\nwrite_min_rate=27\nstreams_max=28\nbody_memory_max=29\n\
+         url_max_length=30\nparts_max=31\n\
+         max_request_ratio=18\nresponse_compression=all\n\
          metrics_mode=legacy\nmetric_time_interval=18\n",
     )
     .env("TEMP", "/scratch")
@@ -142,6 +146,22 @@ fn every_supported_key_reaches_its_field() {
         number_of_gpu: Some(0),
         decode_threads: NonZeroUsize::new(3),
         max_request_size: 14,
+        bodies: BodyBounds {
+            timeout: Duration::from_secs(24),
+            min_rate: 25,
+            memory_max: 29,
+            parts_max: 31,
+        },
+        connections: ConnectionBounds {
+            total: 20,
+            per_address: NonZeroUsize::new(21),
+            keep_alive: Duration::from_secs(22),
+            head_timeout: Duration::from_secs(23),
+            write_timeout: Duration::from_secs(26),
+            write_min_rate: 27,
+            streams: 28,
+        },
+        url_max_length: 30,
         max_request_ratio: 18,
         response_compression: ResponseCompression::All,
         max_response_size: 15 << 20,
@@ -150,6 +170,7 @@ fn every_supported_key_reaches_its_field() {
         limit_max_image_pixels: false,
         enable_model_api: true,
         disable_token_authorization: true,
+        allow_open_management: true,
         token_expiration: Duration::from_secs(90),
         key_file: "key_file.json".into(),
         archive_limits: ArchiveLimits { max_size: 1 << 30, max_entries: 16, max_ratio: 17 },
@@ -369,7 +390,8 @@ fn the_model_store_must_be_a_folder_that_exists() {
 #[test]
 fn only_inference_and_management_may_share_an_address() {
     let ok = |text: &str| Scene::new(text).load().is_ok();
-    let same = "inference_address=http://0.0.0.0:8085\nmanagement_address=http://0.0.0.0:8085\n";
+    let same = "inference_address=http://0.0.0.0:8085\nmanagement_address=http://0.0.0.0:8085\n\
+                allow_open_management=true\n";
     assert!(ok(same));
     let free = "inference_address=http://127.0.0.1:0\nmanagement_address=http://127.0.0.1:0\n\
                 metrics_address=http://127.0.0.1:0\n";
@@ -388,6 +410,23 @@ fn only_inference_and_management_may_share_an_address() {
         ["management_address: http://127.0.0.1:8081 is taken by inference_address \
           (http://0.0.0.0:8081); write both alike to share one listener, or choose another port"]
     );
+}
+
+#[test]
+fn who_may_manage_from_other_machines_without_a_token_is_nobody_by_accident() {
+    let open = "management_address=http://0.0.0.0:9081\n";
+    let messages = Scene::new(open).messages();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(
+        messages[0].starts_with("c:1: management_address: other machines can reach http://0.0")
+    );
+    assert!(messages[0].ends_with("allow_open_management=true"), "{messages:?}");
+    assert!(Scene::new(&format!("{open}allow_open_management=true\n")).load().is_ok());
+    // Predictions without a key are the operator's choice.
+    assert!(Scene::new("inference_address=http://0.0.0.0:9080\n").load().is_ok());
+    let mut with_keys = Scene::new(open);
+    with_keys.overrides.disable_token_auth = false;
+    assert!(with_keys.load().is_ok());
 }
 
 #[test]

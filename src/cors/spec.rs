@@ -60,6 +60,8 @@ pub struct PolicySpec {
     pub log: DecisionLog,
     /// The listener speaks TLS itself: a page of `http://` is not its own, whatever its host.
     pub https: bool,
+    /// Without a list, only names of this machine are answered for.
+    pub guarded_hosts: bool,
     /// Hosts whose pages are our own.
     pub same_origin_hosts: Arc<HostList>,
     /// The only hosts that requests may name; empty: any.
@@ -202,6 +204,7 @@ impl PolicySpec {
             engine: Engine::Native,
             log: DecisionLog::Denied,
             https: false,
+            guarded_hosts: false,
             same_origin_hosts: Arc::default(),
             allowed_hosts: Arc::default(),
             accepted: Accepted::default(),

@@ -120,9 +120,9 @@ async fn ask(
         Api::KServeV1 => Protocol::KServeV1,
         Api::OpenInference => Protocol::OpenInference { json_length: body::json_length(request)? },
     };
-    let mut input = body::read(request, payload, state.body_limits).await?;
+    let mut input = body::read(request, payload, state.body_limits, &state.bounds).await?;
     if call.asks == Asks::AsHeader {
-        body::add_query(request, &mut input);
+        body::add_query(request, &mut input, state.bounds.parts_max);
     }
     input.explain = asks_why(request, call.asks);
     input.url_path = call.url_path;
@@ -151,8 +151,8 @@ async fn invoke(
     if let Some(model) = known.as_ref().filter(|_| request.method() != Method::OPTIONS) {
         model.expect_workers(None)?;
     }
-    let mut input = body::read(request, payload, state.body_limits).await?;
-    body::add_query(request, &mut input);
+    let mut input = body::read(request, payload, state.body_limits, &state.bounds).await?;
+    body::add_query(request, &mut input, state.bounds.parts_max);
     let model = match known {
         Some(model) => model,
         None => {

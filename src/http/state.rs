@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::body::BodyLimits;
 use super::compression::Compression;
+use super::request_bounds::RequestBounds;
 use crate::auth::TokenAuthorization;
 use crate::cors_live::LiveCors;
 use crate::metrics::Metrics;
@@ -28,6 +29,8 @@ pub struct State {
     pub compression: Compression,
     /// The CORS policies in force, and what is counted of them.
     pub cors: Arc<LiveCors>,
+    /// The other bounds of a request.
+    pub bounds: RequestBounds,
     /// `max_response_size`, in bytes of a prediction.
     pub max_response_size: usize,
     /// The keys; none when token authorization is off.

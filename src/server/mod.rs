@@ -6,6 +6,7 @@
 mod app;
 mod cors_source;
 mod listeners;
+mod plain;
 mod self_test;
 mod shutdown;
 mod snapshots;

@@ -24,7 +24,7 @@ use crate::cors_live::LiveCors;
 use crate::download::Downloads;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
 use crate::handlers::Envelope;
-use crate::http::{BodyLimits, Compression, State};
+use crate::http::{BodyLimits, BodyMemory, Compression, RequestBounds, State};
 use crate::metrics::{Metrics, MetricsError};
 use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
 use crate::trace::Tracer;
@@ -164,6 +164,13 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
                 ResponseCompression::All => Compression::All,
             },
             cors: live_cors(&config, &metrics)?,
+            bounds: RequestBounds {
+                url_max_length: config.url_max_length,
+                body_timeout: config.bodies.timeout,
+                body_min_rate: config.bodies.min_rate,
+                parts_max: config.bodies.parts_max,
+                memory: BodyMemory::new(config.bodies.memory_max),
+            },
             max_response_size: config.max_response_size,
             authorization: authorization.clone(),
             enable_model_api: config.enable_model_api,

@@ -168,6 +168,7 @@ fn app(
         body_limits: BodyLimits { size: 1 << 20, ratio: 100 },
         compression: Compression::Off,
         cors,
+        bounds: Default::default(),
         max_response_size: 1 << 20,
         authorization,
         enable_model_api: false,

@@ -5,6 +5,7 @@
 mod architecture;
 mod archive_command;
 mod archives;
+mod attacks;
 mod auth;
 mod bench;
 mod canary;
@@ -20,6 +21,7 @@ mod cors_probe;
 mod cors_seed;
 #[cfg(feature = "torch")]
 mod cuda;
+mod doctor;
 mod downloads;
 mod engine;
 mod envelopes;
@@ -43,9 +45,11 @@ mod openapi;
 mod own_handlers;
 mod predictions;
 mod process;
+mod promises;
 mod routes;
 mod sequences;
 mod snapshots;
+mod supply;
 mod support;
 mod timing;
 mod tls;

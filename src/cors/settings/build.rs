@@ -59,6 +59,7 @@ impl<'a> Builder<'a, '_> {
     fn listener(mut self) -> Option<ListenerPolicy> {
         let mut spec = PolicySpec::new(self.listener);
         spec.https = self.facts.is_https(self.listener);
+        spec.guarded_hosts = self.facts.guards_hosts(self.listener);
         self.apply(&Scope::Listener, &mut spec);
         self.merge_file(&mut spec);
         self.require_origin(&spec);

@@ -67,7 +67,10 @@ pub(super) async fn answer(
     let parameters = if body::is_json(request) {
         let mut limits = state.body_limits;
         limits.size = limits.size.min(MAX_BODY);
-        Parameters::of_json(&body::collect(request, payload, limits).await?, &PARAMETERS)?
+        Parameters::of_json(
+            &body::collect(request, payload, limits, &state.bounds).await?,
+            &PARAMETERS,
+        )?
     } else {
         Parameters::of_query(request.query_string())
     };

@@ -60,7 +60,7 @@ rule(
 )
 rule("D13", "open/expect-other", "header:pragma", None, "no-cache")
 rule("D13", "open/expect-other", "header:expires", None, CACHING["expires"])
-STRICT = "no-host two-hosts length-negative length-and-chunked bytes-in-path"
+STRICT = "no-host two-hosts length-negative length-and-chunked bytes-in-path bare-line-feeds"
 UNREADABLE = "no-version garbage header-without-colon length-not-a-number two-lengths"
 BROKEN = cases("open/", f"{STRICT} {UNREADABLE}")
 answers("D14", cases("open/", STRICT), ("200|404", ANY), (400, ""))

@@ -42,6 +42,7 @@ impl Api {
             body_limits: BodyLimits { size: 1 << 20, ratio: 100 },
             compression: Compression::default(),
             cors: LiveCors::fixed(Default::default(), &bench.metrics).unwrap(),
+            bounds: Default::default(),
             max_response_size: 1 << 20,
             authorization: None,
             enable_model_api: true,
