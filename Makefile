@@ -6,7 +6,7 @@ BINARY := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release/torchfron
 DEMO := $(dir $(BINARY))examples/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve demo test soak kill fuzz cycles models bench compare libtorch-cuda clean
+.PHONY: help setup build serve demo test audit soak kill fuzz cycles models bench compare libtorch-cuda clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: setup ## serve a web page that draws, calls and gets refused; http://local
 
 test: setup ## everything: fmt, clippy, doc, tests, CORS conformance, browsers
 	@sh .make/test
+
+audit: ## licences, sources and known vulnerabilities of the locked crates (installs cargo-deny)
+	@sh .make/audit
 
 soak: build ## half an hour of good, bad and dying clients: make soak [ARGS="--minutes 2"]
 	@python3 tests/soak $(ARGS)

@@ -28,7 +28,7 @@ use torchfront::cors_live::LiveCors;
 use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::fake::FakeEngine;
 use torchfront::handlers::{Catalog, Envelope};
-use torchfront::http::State;
+use torchfront::http::{BodyLimits, Compression, State};
 use torchfront::metrics::Metrics;
 use torchfront::registry::{Defaults, Loader, Registry};
 use torchfront::server::{AppState, Role, create_app, create_service};
@@ -181,8 +181,12 @@ fn app_state(access_log: bool) -> AppState {
         state: State {
             registry: Arc::new(Registry::new(loader, Default::default())),
             metrics,
+            tracer: None,
+            server_timing: true,
+            body_limits: BodyLimits { size: 6_553_500, ratio: 200 },
+            compression: Compression::Off,
             cors,
-            max_request_size: 6_553_500,
+            bounds: Default::default(),
             max_response_size: 6_553_500,
             authorization: None,
             enable_model_api: false,

@@ -90,7 +90,7 @@ fn check(archive: &ModelArchive, root: &Path) {
             if metadata.is_dir() {
                 folders.push(entry.path());
             }
-            bytes += metadata.is_file().then(|| metadata.len()).unwrap_or(0);
+            bytes += if metadata.is_file() { metadata.len() } else { 0 };
             entries += 1;
         }
     }

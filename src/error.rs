@@ -45,6 +45,12 @@ impl ServeError {
         ServeError::new(405, "MethodNotAllowedException", message)
     }
 
+    /// 403: a page of another origin asks for what is the console's own.
+    pub fn foreign_page() -> ServeError {
+        let message = "Only the console's own page may ask for this.";
+        ServeError::new(403, "ForbiddenException", message)
+    }
+
     /// 400 with a reason.
     pub fn bad_request(message: impl Into<String>) -> ServeError {
         ServeError::new(400, "BadRequestException", message)
@@ -61,6 +67,36 @@ impl ServeError {
             "The request body is larger than {limit} bytes; send less, or raise max_request_size"
         );
         ServeError::new(413, "RequestEntityTooLargeException", message)
+    }
+
+    /// 414: the target is longer than `url_max_length`.
+    pub fn url_too_long(limit: usize) -> ServeError {
+        let message = format!(
+            "The request's target is longer than {limit} bytes; send a body, or raise url_max_length"
+        );
+        ServeError::new(414, "TooLongFrameException", message)
+    }
+
+    /// 503: as many bytes of bodies are in memory as may be.
+    pub fn no_body_memory() -> ServeError {
+        let message = "The server holds as many bytes of requests as it may; try again later, or \
+                       raise body_memory_max";
+        ServeError::new(503, "ServiceUnavailableException", message)
+    }
+
+    /// 413: a compressed body whose content is out of proportion to what was sent.
+    pub fn body_inflates_too_far(ratio: usize) -> ServeError {
+        let message = format!(
+            "The compressed request body inflates to more than {ratio} times its size; send it \
+             plain, or raise max_request_ratio"
+        );
+        ServeError::new(413, "RequestEntityTooLargeException", message)
+    }
+
+    /// 415: the body is compressed in a way that is not known, or more than once.
+    pub fn coding_not_supported() -> ServeError {
+        let message = "Content-Encoding must be gzip, deflate or identity, and one of them alone";
+        ServeError::new(415, "UnsupportedMediaTypeException", message)
     }
 
     /// 500 as in TorchServe, whose worker ends then: the answer is larger than `max_response_size`.
@@ -287,3 +323,7 @@ impl From<ArchiveError> for ServeError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

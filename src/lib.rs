@@ -8,7 +8,7 @@
 //!
 //! | room | serves | may import |
 //! |---|---|---|
-//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors` `cli` `download` `metrics` `snapshot` |
+//! | [`config`] | `config.properties`, command line, environment: text to typed values | `cors` `cli` `download` `metrics` `snapshot` `telemetry` `trace` |
 //! | [`snapshot`] | which models a server had, on disk | |
 //! | [`cors`] | who may call us from a browser; the decision is pure | |
 //! | [`cors_live`] | the policies in force: counted, logged, shown | `cors` `metrics` |
@@ -17,11 +17,13 @@
 //! | [`download`] | models from URLs into the model store | `metrics` |
 //! | [`engine`] | runs models; the only room that knows libtorch | |
 //! | [`handlers`] | requests to tensors, tensors to answers; pure | `engine` |
-//! | [`batching`] | the job queue, the batcher, the workers | `handlers` `engine` `metrics` |
-//! | [`registry`] | which models there are; one prediction's way through a model | the four above, `archive` `download` |
+//! | [`batching`] | the job queue, the batcher, the workers | `handlers` `engine` `metrics` `trace` |
+//! | [`registry`] | which models there are; one prediction's way through a model | the four above, `archive` `download` `trace` |
 //! | [`metrics`] | everything that is counted | `telemetry` |
+//! | [`trace`] | OpenTelemetry: what one request went through | `metrics` |
 //! | [`openapi`] | API descriptions; pure | |
-//! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `cors_live` `auth` `openapi` `metrics` |
+//! | [`pages`] | the web pages that the program carries: console, API | |
+//! | [`http`] | actix: read a request, call one room, write the answer | `registry` `handlers` `cors` `cors_live` `auth` `openapi` `pages` `metrics` `trace` |
 //! | [`server`] | assembly, start, drain | all |
 //! | [`mod@bench`] | the load generator of `torchfront bench`, for any HTTP server | |
 //! | [`probe`] | `torchfront cors probe`: the CORS of any running server, seen from outside | `cors` `download` |
@@ -87,12 +89,14 @@ pub mod handlers;
 pub mod http;
 pub mod metrics;
 pub mod openapi;
+pub mod pages;
 mod pid_file;
 pub mod probe;
 pub mod registry;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;
+pub mod trace;
 mod unfinished;
 
 pub use config::Config;

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Action::CorsVectors(vectors) => commands::cors_vectors(&vectors),
         Action::Archive(flags) => commands::archive(&flags),
         Action::Migrate(flags) => commands::migrate(&flags),
+        Action::Doctor(flags) => commands::doctor(&flags),
         Action::Bench(flags) => commands::bench(&flags),
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use super::job::{Answer, PredictError};
-use super::turn::{Place, Rider, Turn, Turns};
+use super::turn::{Joined, Place, Rider, Turn, Turns};
 use super::worker::Work;
 use crate::engine::Value;
 use crate::handlers::{Bucket, Sample};
@@ -98,7 +98,7 @@ struct Driver<'a> {
     direct: &'a Direct,
     work: Arc<Work>,
     turn: Option<Turn<'a>>,
-    joined: Instant,
+    joined: Joined,
 }
 
 thread_local! {
@@ -153,7 +153,7 @@ impl Direct {
     }
 
     /// One forward on this thread, an answer for each sample; none when it failed.
-    fn run(&self, work: &Work, samples: Vec<Sample>, joined: &[Instant]) -> Option<Vec<Answer>> {
+    fn run(&self, work: &Work, samples: Vec<Sample>, joined: &[Joined]) -> Option<Vec<Answer>> {
         if !ENTERED.replace(true) {
             work.engine.enter_worker_thread(1);
         }
@@ -229,8 +229,8 @@ impl Flight<'_> {
     pub async fn run(&self, sample: Sample) -> Landing {
         let direct = self.0;
         let Some((work, rows)) = direct.known(&sample) else { return Landing::Queue(sample) };
-        let joined = Instant::now();
-        if direct.flights.load(Ordering::Relaxed) == 1 && !Traffic::promises_company(joined) {
+        let joined = Joined::now();
+        if direct.flights.load(Ordering::Relaxed) == 1 && !Traffic::promises_company(joined.at) {
             let driver = Driver { direct, work, turn: None, joined };
             return driver.drive(sample);
         }
@@ -282,7 +282,7 @@ impl Driver<'_> {
         let mut samples = Vec::with_capacity(rows);
         let mut replies = Vec::with_capacity(riders.len());
         samples.extend(own);
-        joined.extend(is_own.then_some(self.joined));
+        joined.extend(is_own.then(|| self.joined.clone()));
         for Rider { sample, joined: at, reply } in riders {
             samples.push(sample);
             joined.push(at);

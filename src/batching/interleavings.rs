@@ -84,8 +84,15 @@ fn worker(queue: &Arc<JobQueue>, stop: &Arc<AtomicUsize>) -> thread::JoinHandle<
             assert!((1..=BATCH).contains(&jobs.len()));
             for job in jobs {
                 let prediction = Prediction::json(value(&job.sample).to_string());
-                let (batch_size, queued, forward) = (1, Duration::ZERO, Duration::ZERO);
-                job.answer(Ok(Answer { prediction, batch_size, queued, forward }));
+                let nothing = Duration::ZERO;
+                job.answer(Ok(Answer {
+                    prediction,
+                    batch_size: 1,
+                    preprocess: nothing,
+                    queued: nothing,
+                    forward: nothing,
+                    postprocess: nothing,
+                }));
             }
         }
     })

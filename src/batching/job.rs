@@ -9,6 +9,7 @@ use super::queue::JobQueue;
 use super::sequences::Turn;
 use super::waiting::Ticket;
 use crate::handlers::{Prediction, Sample};
+use crate::trace::{self, RequestTrace};
 
 /// A preprocessed request and everything that travels with it.
 ///
@@ -23,6 +24,8 @@ pub struct Job {
     pub deadline: Instant,
     /// The request's span, so that log lines of the worker carry its id.
     pub span: Span,
+    /// The request's trace, if it is recorded.
+    pub trace: Option<RequestTrace>,
     /// The turn in its sequence, which it holds until it is answered.
     pub(super) turn: Option<Turn>,
     reply: oneshot::Sender<Result<Answer, PredictError>>,
@@ -46,10 +49,14 @@ pub struct Answer {
     pub prediction: Prediction,
     /// Jobs in the batch that it was part of.
     pub batch_size: usize,
+    /// From the request to the handler's sample.
+    pub preprocess: Duration,
     /// From the queue's door to the start of the batch.
     pub queued: Duration,
     /// In the engine; every forward that this job had to wait for once its batch had started.
     pub forward: Duration,
+    /// From the outputs of its batch to the predictions, likewise.
+    pub postprocess: Duration,
 }
 
 /// Why an accepted request got no prediction.
@@ -80,7 +87,8 @@ impl Job {
     pub(super) fn new(sample: Sample, deadline: Instant, turn: Option<Turn>) -> (Job, Receiver) {
         let (reply, receiver) = oneshot::channel();
         let (enqueued_at, span) = (Instant::now(), Span::current());
-        (Job { sample, enqueued_at, deadline, span, turn, reply }, receiver)
+        let trace = trace::current();
+        (Job { sample, enqueued_at, deadline, span, trace, turn, reply }, receiver)
     }
 
     /// True when nobody waits for the answer any more.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::direct::Landing;
 use crate::handlers::Sample;
 use crate::metrics::Striped;
+use crate::trace::{self, RequestTrace};
 
 /// The turns of one model version, one for each thread that reads requests.
 #[derive(Default)]
@@ -21,10 +22,17 @@ pub(super) struct Turns(Striped<Seat>);
 #[derive(Default)]
 struct Seat(Mutex<Option<Vec<Rider>>>);
 
+/// When a request came to its turn, and its trace, if it is recorded.
+#[derive(Clone)]
+pub(super) struct Joined {
+    pub(super) at: Instant,
+    trace: Option<RequestTrace>,
+}
+
 /// A request that came after the first one.
 pub(super) struct Rider {
     pub(super) sample: Sample,
-    pub(super) joined: Instant,
+    pub(super) joined: Joined,
     /// What becomes of the sample.
     pub(super) reply: oneshot::Sender<Landing>,
 }
@@ -58,10 +66,24 @@ impl Turns {
             Some(riders) if riders.len() + 1 >= rows => Place::None(sample),
             Some(riders) => {
                 let (reply, answer) = oneshot::channel();
-                riders.push(Rider { sample, joined: Instant::now(), reply });
+                riders.push(Rider { sample, joined: Joined::now(), reply });
                 Place::Later(answer)
             }
         }
+    }
+}
+
+// === impl Joined ===
+
+impl Joined {
+    /// The request of this task comes now.
+    pub(super) fn now() -> Joined {
+        Joined { at: Instant::now(), trace: trace::current() }
+    }
+
+    /// Its trace, and since when it waits.
+    pub(super) fn recorded(&self) -> Option<(&RequestTrace, Option<Instant>)> {
+        self.trace.as_ref().map(|trace| (trace, Some(self.at)))
     }
 }
 

@@ -17,9 +17,11 @@ use super::job::{Answer, Job, PredictError};
 use super::policy::Filling;
 use super::queue::{JobQueue, Next};
 use super::steps;
+use super::turn::Joined;
 use crate::engine::{Device, Engine, EngineError, Module, Value, give_way_to_reactors};
 use crate::handlers::{ExplainError, Handler, HandlerError, Prediction, Sample, Task};
 use crate::metrics::ModelMetrics;
+use crate::trace::{BatchTrace, RequestTrace, Step};
 
 /// A running worker. Dropping it does not stop the thread: the registry does, with its queue.
 pub struct Worker {
@@ -72,6 +74,10 @@ struct Spent {
     forward: Cell<Duration>,
     /// In the handler and the engine.
     handler: Cell<Duration>,
+    /// In the handler, behind the engine.
+    postprocess: Cell<Duration>,
+    /// Its trace, if one of its requests is recorded.
+    trace: Option<BatchTrace>,
 }
 
 /// A batch in hand.
@@ -206,15 +212,21 @@ impl Work {
         for job in &jobs {
             self.metrics.queued(started.saturating_duration_since(job.enqueued_at));
         }
+        let trace = trace_of(&jobs, started);
         if let [job] = jobs.as_slice()
             && let Task::Explain { .. } = job.sample.asked.task
         {
-            return jobs.into_iter().for_each(|job| self.serve_explanation(job, started));
+            return jobs
+                .into_iter()
+                .for_each(|job| self.serve_explanation(job, started, trace.as_ref()));
         }
         if jobs.iter().any(|job| job.turn.is_some()) {
-            return jobs.into_iter().for_each(|job| self.serve_turn(job, started));
+            // A request of a sequence is alone in its batch.
+            let mut trace = trace;
+            return jobs.into_iter().for_each(|job| self.serve_turn(job, started, trace.take()));
         }
-        let batch = Batch { work: self, started, spent: Spent::default(), rows: Cell::new(0) };
+        let spent = Spent { trace, ..Spent::default() };
+        let batch = Batch { work: self, started, spent, rows: Cell::new(0) };
         bisect::serve(&batch, jobs);
         let took = started.elapsed();
         self.metrics.served(batch.rows.get(), took);
@@ -234,20 +246,24 @@ impl Work {
     pub(super) fn answer_here(
         &self,
         samples: Vec<Sample>,
-        joined: &[Instant],
+        joined: &[Joined],
     ) -> Option<Vec<Answer>> {
-        let (started, spent) = (Instant::now(), Spent::default());
+        let started = Instant::now();
+        let trace =
+            BatchTrace::begin(samples.len(), joined.iter().filter_map(Joined::recorded), started);
+        let spent = Spent { trace, ..Spent::default() };
         let (batch_size, rows) = (samples.len(), samples.iter().map(|it| it.asked.rows).sum());
         let predictions = self.predict(samples, &spent).ok()?;
         self.metrics.batch(batch_size);
         let took = started.elapsed();
         self.metrics.served(rows, took);
         self.metrics.worker_time(took, spent.handler.get());
-        let forward = spent.forward.get();
-        let answer = |(prediction, joined): (_, &Instant)| {
-            let queued = started.saturating_duration_since(*joined);
+        let (forward, postprocess) = (spent.forward.get(), spent.postprocess.get());
+        let answer = |(prediction, joined): (_, &Joined)| {
+            let queued = started.saturating_duration_since(joined.at);
             self.metrics.queued(queued);
-            Answer { prediction, batch_size, queued, forward }
+            let preprocess = Duration::ZERO;
+            Answer { prediction, batch_size, preprocess, queued, forward, postprocess }
         };
         Some(predictions.into_iter().zip(joined).map(answer).collect())
     }
@@ -265,8 +281,8 @@ impl Work {
     }
 
     /// One request of a sequence, on the module that has the sequence's state.
-    fn serve_turn(&self, job: Job, started: Instant) {
-        let spent = Spent::default();
+    fn serve_turn(&self, job: Job, started: Instant, trace: Option<BatchTrace>) {
+        let spent = Spent { trace, ..Spent::default() };
         let module = match &job.turn {
             Some(turn) => turn.module(&self.module),
             None => Ok(Arc::clone(&self.module)),
@@ -284,20 +300,35 @@ impl Work {
         }
         self.metrics.worker_time(took, spent.handler.get());
         let queued = started.saturating_duration_since(job.enqueued_at);
-        let forward = spent.forward.get();
-        job.answer(result.map(|prediction| Answer { prediction, batch_size: 1, queued, forward }));
+        job.answer(result.map(|prediction| Answer {
+            prediction,
+            batch_size: 1,
+            preprocess: Duration::ZERO,
+            queued,
+            forward: spent.forward.get(),
+            postprocess: spent.postprocess.get(),
+        }));
     }
 
     /// Many forwards for one sample, which was alone in its batch.
-    fn serve_explanation(&self, job: Job, started: Instant) {
+    fn serve_explanation(&self, job: Job, started: Instant, trace: Option<&BatchTrace>) {
         let forward = Cell::default();
         let result = self.explain(&job, &forward);
         if let Err(error) = &result {
             job.span.in_scope(|| tracing::warn!(%error, "explanation failed"));
         }
+        if let Some(trace) = trace {
+            trace.step(Step::Explain, started, Instant::now());
+        }
         let queued = started.saturating_duration_since(job.enqueued_at);
-        let forward = forward.get();
-        job.answer(result.map(|prediction| Answer { prediction, batch_size: 1, queued, forward }));
+        job.answer(result.map(|prediction| Answer {
+            prediction,
+            batch_size: 1,
+            preprocess: Duration::ZERO,
+            queued,
+            forward: forward.get(),
+            postprocess: Duration::ZERO,
+        }));
     }
 
     /// As long as somebody waits. The time that the model took is added to `took`.
@@ -350,11 +381,16 @@ impl Work {
             };
             let took = start.elapsed();
             spent.forward.set(spent.forward.get() + took);
+            spent.step(Step::Forward, start, took);
             let output = output?;
             self.metrics.forward(took);
-            let postprocess = Instant::now();
-            let predictions = self.handler.postprocess(output, &asked)?;
-            self.metrics.postprocess(postprocess.elapsed());
+            let start = Instant::now();
+            let predictions = self.handler.postprocess(output, &asked);
+            let took = start.elapsed();
+            spent.postprocess.set(spent.postprocess.get() + took);
+            spent.step(Step::Encode, start, took);
+            let predictions = predictions?;
+            self.metrics.postprocess(took);
             Ok(predictions)
         });
         spent.handler.set(spent.handler.get() + began.elapsed());
@@ -387,6 +423,24 @@ fn in_steps(
         results.push(module.forward(row)?);
     }
     steps::join(results).map_err(PredictError::Failed)
+}
+
+/// The trace of a batch that begins.
+fn trace_of(jobs: &[Job], started: Instant) -> Option<BatchTrace> {
+    fn recorded(job: &Job) -> Option<(&RequestTrace, Option<Instant>)> {
+        job.trace.as_ref().map(|trace| (trace, Some(job.enqueued_at)))
+    }
+    BatchTrace::begin(jobs.len(), jobs.iter().filter_map(recorded), started)
+}
+
+// === impl Spent ===
+
+impl Spent {
+    fn step(&self, step: Step, started: Instant, took: Duration) {
+        if let Some(trace) = &self.trace {
+            trace.step(step, started, started + took);
+        }
+    }
 }
 
 // === impl Batch ===
@@ -447,8 +501,14 @@ impl Runner for Batch<'_> {
             Err(error) => job.span.in_scope(|| tracing::warn!(%error, "prediction failed")),
         }
         let queued = self.started.saturating_duration_since(job.enqueued_at);
-        let forward = self.spent.forward.get();
-        job.answer(result.map(|prediction| Answer { prediction, batch_size, queued, forward }));
+        job.answer(result.map(|prediction| Answer {
+            prediction,
+            batch_size,
+            preprocess: Duration::ZERO,
+            queued,
+            forward: self.spent.forward.get(),
+            postprocess: self.spent.postprocess.get(),
+        }));
     }
 }
 

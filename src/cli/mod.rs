@@ -1,11 +1,12 @@
-//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors`, `archive`, `migrate`
-//! and `bench`.
+//! The command line: TorchServe's flags with TorchServe's meaning, plus `cors`, `archive`, `migrate`,
+//! `doctor` and `bench`.
 //!
 //! Called by `main.rs`. Only text is read here; what the values mean is decided in `config/`.
 
 mod archive;
 mod bench;
 mod cors;
+mod doctor;
 mod migrate;
 
 use std::ffi::OsStr;
@@ -18,6 +19,7 @@ pub use bench::{Arrivals, Bench};
 pub use cors::{
     CorsCheck, CorsDiff, CorsExplain, CorsExport, CorsProbe, CorsVectors, ExportTarget, Listener,
 };
+pub use doctor::Doctor;
 pub use migrate::Migrate;
 
 /// What the flags say about the configuration; a flag that was not given says nothing.
@@ -80,6 +82,8 @@ pub enum Action {
     Archive(Box<Archive>),
     /// Report what of a TorchServe installation runs here.
     Migrate(Migrate),
+    /// Report how safely a configuration would serve.
+    Doctor(Doctor),
 }
 
 /// The whole command line.
@@ -182,6 +186,7 @@ enum Command {
     },
     Archive(Box<Archive>),
     Migrate(Migrate),
+    Doctor(Doctor),
     Bench(Box<Bench>),
 }
 
@@ -206,6 +211,7 @@ impl Cli {
             Some(Command::Cors { command }) => command.into_action(),
             Some(Command::Archive(archive)) => Action::Archive(archive),
             Some(Command::Migrate(migrate)) => Action::Migrate(migrate),
+            Some(Command::Doctor(doctor)) => Action::Doctor(doctor),
             Some(Command::Bench(bench)) => Action::Bench(bench),
             None if serve.version => Action::Version,
             None if serve.stop => Action::Stop { foreground: serve.foreground },

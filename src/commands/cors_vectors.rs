@@ -9,7 +9,9 @@ use serde::Serialize;
 use super::{USAGE, cors};
 use crate::cli::CorsVectors;
 use crate::config::{Config, ProcessEnvironment};
-use crate::cors::{Answers, Compiled, Vector, VectorFile, VectorOutcome, VectorPolicy};
+use crate::cors::{
+    Answers, Compiled, Placeholder, Vector, VectorFile, VectorOutcome, VectorPolicy,
+};
 
 /// What is printed.
 #[derive(Serialize)]
@@ -34,7 +36,7 @@ struct CaseReport {
 /// Compiles each policy once.
 struct Policies {
     folder: tempfile::TempDir,
-    placeholders: Vec<(&'static str, String)>,
+    placeholders: Vec<Placeholder>,
     known: BTreeMap<VectorPolicy, Result<Compiled, String>>,
     /// For cases without a policy of their own.
     given: Option<Compiled>,
@@ -101,7 +103,7 @@ impl Policies {
     fn compiled(
         &mut self,
         policy: Option<&VectorPolicy>,
-    ) -> Result<(&Compiled, &[(&'static str, String)]), String> {
+    ) -> Result<(&Compiled, &[Placeholder]), String> {
         let Some(policy) = policy else {
             let given = self.given.as_ref();
             let given = given.ok_or("the case has no policy, and --ts-config gives none")?;
@@ -118,7 +120,7 @@ impl Policies {
 fn compile(
     policy: &VectorPolicy,
     folder: &Path,
-    placeholders: &[(&'static str, String)],
+    placeholders: &[Placeholder],
 ) -> Result<Compiled, String> {
     let write = |path: &Path, text: &str| {
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))

@@ -6,6 +6,7 @@ mod bench;
 mod cors;
 mod cors_probe;
 mod cors_vectors;
+mod doctor;
 mod migrate;
 mod notify;
 mod serve;
@@ -16,6 +17,7 @@ pub use bench::bench;
 pub use cors::{cors_check, cors_diff, cors_explain, cors_export};
 pub use cors_probe::cors_probe;
 pub use cors_vectors::cors_vectors;
+pub use doctor::doctor;
 pub use migrate::migrate;
 pub use serve::serve;
 

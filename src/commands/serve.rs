@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::LevelFilter;
 
 use super::{EX_CONFIG, notify};
 use crate::cli::Overrides;
-use crate::config::{Config, Level, LogFormat, ProcessEnvironment};
+use crate::config::{Config, Level, ProcessEnvironment};
 use crate::pid_file::PidFile;
 use crate::server::{Server, ServerHandle};
-use crate::telemetry::{self, LogForm};
+use crate::telemetry;
 
 /// Reads the configuration, opens the addresses, serves.
 pub fn serve(overrides: &Overrides) -> ExitCode {
@@ -21,13 +21,9 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    let form = match config.log_format {
-        LogFormat::Text => LogForm::Text,
-        LogFormat::Json => LogForm::Json,
-    };
     // Dropped last: the lines that are still waiting are written then.
-    let _log = match telemetry::start(form, LevelFilter::INFO) {
-        Ok(guard) => guard,
+    let _log = match telemetry::start(&config.log_sinks) {
+        Ok(guards) => guards,
         Err(error) => return failed(&format!("the log cannot be written: {error}")),
     };
     for note in &config.notes {
@@ -36,6 +32,7 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
             Level::Notice => tracing::info!("{}", note.text),
         }
     }
+    raise_descriptors();
     let pid_file = PidFile::in_dir(&config.temp_dir);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -57,6 +54,15 @@ pub fn serve(overrides: &Overrides) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
+    }
+}
+
+/// As many descriptors as this user may open: the soft limit of most shells, 1024, is for programs
+/// with `select`, and less than `connections_max`.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

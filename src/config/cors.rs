@@ -162,6 +162,13 @@ pub(super) fn facts(config: &Config) -> ListenerFacts {
         },
         models_load_later: true,
         https: Role::ALL.map(|role| config.address(role).is_tls()),
+        guarded_hosts: Role::ALL.map(|role| {
+            // Browsers do not reach a Unix socket; who may call predictions is the operator's word.
+            let address = config.address(role);
+            role != Role::Inference
+                && address.is_loopback()
+                && matches!(address, ListenAddress::Tcp { .. })
+        }),
     }
 }
 

@@ -60,6 +60,7 @@ impl Examination {
         let mut config = Config::from_typed(&typed);
         config.read_models(&typed, &mut found);
         config.check_addresses(&mut found);
+        config.check_exposure(&mut found);
         config.tls = super::tls::identity(&config, &typed, &mut found);
         config.check_workers(&mut found);
         config.check_token_expiration(&mut found);

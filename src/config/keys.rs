@@ -115,7 +115,7 @@ pub const TORCHSERVE: &[Key] = &[
     key("number_of_gpu", Ts, Int(0, 1024), "", Supported),
     key("max_request_size", Ts, Bytes(1, TIB), "6553500", Supported),
     key("max_response_size", Ts, Bytes(1, TIB), "6553500", Supported),
-    key("decode_input_request", Ts, Bool, "true", Supported),
+    key("decode_input_request", Ts, Bool, "true", NotApplicable("a handler gets the bytes of the body and their media type, and decodes them itself")),
     key("default_service_handler", Ts, Text, "", Supported),
     key("service_envelope", Ts, Choice(&["", "body", "json", "kserve", "kservev2"]), "", Supported),
     key("limit_max_image_pixels", Ts, Bool, "true", Supported),
@@ -160,7 +160,7 @@ pub const TORCHSERVE: &[Key] = &[
     key("use_native_io", NoEnv, Bool, "true", NotApplicable(NO_NETTY)),
     key("io_ratio", NoEnv, Int(1, 100), "50", NotApplicable(NO_NETTY)),
     key("prefer_direct_buffer", Ts, Bool, "false", NotApplicable(NO_NETTY)),
-    key("async_logging", Ts, Bool, "false", NotApplicable("there is no log4j; see log_format")),
+    key("async_logging", Ts, Bool, "false", NotApplicable("the log is always written by a thread of its own")),
     key("debug", Ts, Bool, "false", NotApplicable("there is no worker process to attach a debugger to")),
     key("blacklist_env_vars", Ts, Text, "", NotApplicable(NO_PYTHON)),
     key("install_py_dep_per_model", Ts, Bool, "false", NotApplicable(NO_PYTHON)),
@@ -196,12 +196,45 @@ pub const OWN: &[Key] = &[
     key("workers_max", Ts, Int(1, 4096), "256", Supported),
     // Photographs and large bodies are read by these, not by the HTTP threads; 0: one a core.
     key("decode_threads", Ts, Int(0, 1024), "0", Supported),
+    // Of a compressed request body beyond its first mebibyte: how far it may inflate.
+    key("max_request_ratio", Ts, Int(1, 1_000_000), "200", Supported),
+    // gzip for clients that accept it. `all`: predictions, too.
+    key("response_compression", Ts, Choice(&["descriptions", "all", "off"]), "descriptions", Supported),
     key("log_format", Ts, Choice(&["text", "json"]), "text", Supported),
+    // access_log.log, model_log.log and ts_log.log in LOG_LOCATION; `auto`: when that is set.
+    key("log_files", Ts, Choice(&["auto", "true", "false"]), "auto", Supported),
     key("access_log", Ts, Bool, "true", Supported),
+    // Durations only: what a client could measure itself, in parts.
+    key("server_timing", Ts, Bool, "true", Supported),
     // `latest` or a file: the models to start with. TorchServe restores without being asked.
     key("restore_snapshot", Ts, Path, "", Supported),
     // Of `unix:/PATH` addresses: who may connect. Group: a proxy of the same group.
     key("unix_socket_mode", Ts, Choice(&["0600", "0660", "0666"]), "0600", Supported),
+    // Of each listener, so that clients of the inference API do not shut out the operator. An
+    // address is one IPv4 address or one IPv6 /64; 0: no cap, for a proxy with very many connections.
+    key("connections_max", Ts, Int(1, 1_000_000), "10000", Supported),
+    key("connections_max_per_address", Ts, Int(0, 1_000_000), "1024", Supported),
+    // A connection without a request; longer than the 60 s after which most proxies close theirs.
+    key("keep_alive_timeout", Ts, Seconds(1, 3600), "75", Supported),
+    // For each request head; nobody needs more for some kilobytes.
+    key("head_timeout", Ts, Seconds(1, 3600), "5", Supported),
+    // Without a byte of the body; and bytes a second, over ten seconds.
+    key("body_timeout", Ts, Seconds(1, 3600), "30", Supported),
+    key("body_min_rate", Ts, Bytes(0, TIB), "1 KiB", Supported),
+    // The same for a client that takes an answer.
+    key("write_timeout", Ts, Seconds(1, 3600), "30", Supported),
+    key("write_min_rate", Ts, Bytes(0, TIB), "1 KiB", Supported),
+    // Requests of one HTTP/2 connection at a time; browsers and proxies open about a hundred.
+    key("streams_max", Ts, Int(1, 65_536), "256", Supported),
+    // Bytes of request bodies in memory, of all clients together; what is more is refused with 503.
+    key("body_memory_max", Ts, Bytes(1, TIB), "1 GiB", Supported),
+    // Bytes of a request's target; TorchServe's parser takes a line of 4096.
+    key("url_max_length", Ts, Bytes(1, 65_534), "16 KiB", Supported),
+    // Parts of a multipart body, fields of a form, pairs of a query.
+    key("parts_max", Ts, Int(1, 1_000_000), "1024", Supported),
+    // Who can reach the management API without a key can change the models, and a model is code: on
+    // an address of other machines that needs this word.
+    key("allow_open_management", Ts, Bool, "false", Supported),
     // Unpacking an archive stops at these; a larger model raises them, a zip bomb meets them.
     key("archive_max_size", Ts, Bytes(1, TIB), "8 GiB", Supported),
     key("archive_max_entries", Ts, Int(1, 10_000_000), "10000", Supported),

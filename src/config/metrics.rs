@@ -4,15 +4,13 @@
 //! reported with all others before a port is opened.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::Note;
 use super::source::{Environment, Gathered};
 use super::typed::Typed;
-use crate::metrics::{Definitions, MetricsMode, MetricsSettings};
+use crate::metrics::{Definitions, MetricsFiles, MetricsMode, MetricsSettings};
 
-/// TorchServe's folder, in the working directory.
-const FOLDER: &str = "logs";
 /// Bytes of a `metrics.yaml`; TorchServe's own has two thousand.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -23,7 +21,7 @@ pub(super) fn settings(typed: &Typed) -> MetricsSettings {
         "legacy" => MetricsMode::Legacy,
         _ => MetricsMode::Prometheus,
     };
-    MetricsSettings { mode, definitions: Definitions::default(), folder: PathBuf::from(FOLDER) }
+    MetricsSettings { mode, ..MetricsSettings::default() }
 }
 
 /// The folder of the environment, and what the file says.
@@ -34,7 +32,7 @@ pub(super) fn read(
     found: &mut Gathered,
 ) {
     if let Some(folder) = environment.get("METRICS_LOCATION").filter(|path| !path.is_empty()) {
-        settings.folder = PathBuf::from(folder);
+        settings.files = MetricsFiles::in_folder(Path::new(&folder));
     }
     let Some(path) = typed.path("metrics_config") else { return };
     let Some(setting) = found.settings.get("metrics_config") else { return };

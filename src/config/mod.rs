@@ -17,6 +17,8 @@
 //! | `cors_source.rs` | the CORS settings again, while the server runs |
 //! | `cors.rs` | hands the CORS keys to the room `cors`, takes its policies and findings back |
 //! | `metrics.rs` | TorchServe's metrics: where they go, and the file that defines them |
+//! | `traces.rs` | OpenTelemetry's variables |
+//! | `logging.rs`, `log4j/` | where log lines go; log4j2 configurations |
 //! | `downloads.rs` | which URLs may be downloaded, how much of them |
 //! | `examination.rs` | what becomes of each key of a file, without a server |
 //! | `error.rs` | all problems at once |
@@ -33,6 +35,8 @@ mod examination;
 mod interpolate;
 pub mod keys;
 mod load_models;
+mod log4j;
+mod logging;
 mod metrics;
 mod models;
 mod parse;
@@ -41,6 +45,7 @@ mod snapshot;
 mod source;
 mod stance;
 mod tls;
+mod traces;
 mod typed;
 
 use std::num::NonZeroUsize;
@@ -63,6 +68,8 @@ use crate::cors::{Compiled, ListenerPolicies};
 use crate::download::DownloadPolicy;
 use crate::metrics::MetricsSettings;
 use crate::snapshot::{ModelSnapshot, SnapshotFolder};
+use crate::telemetry::{Layout, Sink};
+use crate::trace::TraceSettings;
 use source::Gathered;
 use typed::Typed;
 
@@ -124,10 +131,18 @@ pub struct Config {
     pub number_of_gpu: Option<usize>,
     /// Largest request body in bytes; a larger one is refused with 413.
     pub max_request_size: usize,
+    /// What a client may take for its body, and how many of its parts are read.
+    pub bodies: BodyBounds,
+    /// What a client may hold of connections and time.
+    pub connections: ConnectionBounds,
+    /// Longest target of a request in bytes; a longer one is refused with 414.
+    pub url_max_length: usize,
+    /// Bytes that may come out of a compressed request body for each that came in.
+    pub max_request_ratio: usize,
+    /// Which answers are compressed.
+    pub response_compression: ResponseCompression,
     /// Largest response body in bytes.
     pub max_response_size: usize,
-    /// Whether JSON bodies are decoded before a handler sees them.
-    pub decode_input_request: bool,
     /// The handler of archives that name none.
     pub default_service_handler: Option<String>,
     /// The form around the inputs and outputs of all handlers.
@@ -138,6 +153,8 @@ pub struct Config {
     pub enable_model_api: bool,
     /// Whether the operator said that clients need no token.
     pub disable_token_authorization: bool,
+    /// Whether the operator said that other machines may manage models without a token.
+    pub allow_open_management: bool,
     /// How long a management or inference key is good (`token_expiration_min`).
     pub token_expiration: Duration,
     /// Where clients find their keys: `key_file.json` in the working directory.
@@ -148,8 +165,14 @@ pub struct Config {
     pub downloads: DownloadPolicy,
     /// Where archives are unpacked.
     pub temp_dir: PathBuf,
-    /// How log lines look.
+    /// How log lines look on standard output.
     pub log_format: LogFormat,
+    /// Whether predictions carry `Server-Timing`.
+    pub server_timing: bool,
+    /// Where traces go (`OTEL_*` variables); none when they do not.
+    pub traces: Option<TraceSettings>,
+    /// Where log lines go.
+    pub log_sinks: Vec<Sink>,
     /// Whether each request gives a line in the access log.
     pub access_log: bool,
     /// The folder for log files (variable `LOG_LOCATION`); none logs to standard output only.
@@ -160,6 +183,38 @@ pub struct Config {
     pub policies: ListenerPolicies,
     /// What to tell the operator at the start.
     pub notes: Vec<Note>,
+}
+
+/// What a client may hold of connections and time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionBounds {
+    /// Connections of one listener at a time (`connections_max`).
+    pub total: usize,
+    /// Those of one address (`connections_max_per_address`); none: no cap of their own.
+    pub per_address: Option<NonZeroUsize>,
+    /// A connection without a request is kept this long.
+    pub keep_alive: Duration,
+    /// A client has this long for each request head.
+    pub head_timeout: Duration,
+    /// A client that takes nothing of an answer for this long is left.
+    pub write_timeout: Duration,
+    /// So is one that takes fewer bytes a second.
+    pub write_min_rate: u64,
+    /// Requests of one HTTP/2 connection at a time (`streams_max`).
+    pub streams: usize,
+}
+
+/// What a client may take for its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyBounds {
+    /// A client that sends nothing of its body for this long is answered 408.
+    pub timeout: Duration,
+    /// So is one that sends fewer bytes a second.
+    pub min_rate: u64,
+    /// Bytes of request bodies in memory, of all clients together (`body_memory_max`).
+    pub memory_max: usize,
+    /// Parts of a multipart body, fields of a form (`parts_max`).
+    pub parts_max: usize,
 }
 
 /// How batches are cut.
@@ -184,6 +239,17 @@ pub enum ServiceEnvelope {
     KServe,
     /// `kservev2`: the Open Inference Protocol.
     KServeV2,
+}
+
+/// Which answers are compressed for clients that accept it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseCompression {
+    /// None.
+    Off,
+    /// What the server says of itself: API descriptions, lists, metrics.
+    Descriptions,
+    /// Predictions, too.
+    All,
 }
 
 /// How log lines look.
@@ -236,14 +302,9 @@ impl Config {
         let typed = Typed::read(&found.settings, &mut found.errors);
         let mut config = Config::from_typed(&typed);
         found.notes.extend(stance::notes(&found.settings, &typed));
-        if let Some(path) = &overrides.log_config {
-            found.notes.push(Note::notice(format!(
-                "--log-config {}: has no effect: there is no log4j; see log_format and access_log",
-                path.display()
-            )));
-        }
         config.read_models(&typed, &mut found);
         config.check_addresses(&mut found);
+        config.check_exposure(&mut found);
         config.tls = tls::identity(&config, &typed, &mut found);
         config.check_workers(&mut found);
         config.check_token_expiration(&mut found);
@@ -258,6 +319,8 @@ impl Config {
         config.effective = Effective::of(&found);
         downloads::read(&mut config.downloads, &mut found);
         metrics::read(&mut config.metrics_settings, &typed, environment, &mut found);
+        config.traces = traces::read(environment, &mut found.notes);
+        logging::read(&mut config, &typed, overrides, environment, &mut found);
         config.file = found.file;
         config.cors = std::mem::take(&mut found.cors);
         let compiled = cors::compile(&config, environment);
@@ -324,8 +387,29 @@ impl Config {
             decode_threads: typed.count("decode_threads"),
             number_of_gpu: typed.size("number_of_gpu"),
             max_request_size: typed.size("max_request_size").unwrap_or(0),
+            bodies: BodyBounds {
+                timeout: typed.seconds("body_timeout"),
+                min_rate: typed.number("body_min_rate").unwrap_or(0),
+                memory_max: typed.size("body_memory_max").unwrap_or(0),
+                parts_max: typed.size("parts_max").unwrap_or(1),
+            },
+            connections: ConnectionBounds {
+                total: typed.size("connections_max").unwrap_or(1),
+                per_address: typed.count("connections_max_per_address"),
+                keep_alive: typed.seconds("keep_alive_timeout"),
+                head_timeout: typed.seconds("head_timeout"),
+                write_timeout: typed.seconds("write_timeout"),
+                write_min_rate: typed.number("write_min_rate").unwrap_or(0),
+                streams: typed.size("streams_max").unwrap_or(1),
+            },
+            url_max_length: typed.size("url_max_length").unwrap_or(0),
+            max_request_ratio: typed.size("max_request_ratio").unwrap_or(1),
+            response_compression: match typed.choice("response_compression") {
+                "all" => ResponseCompression::All,
+                "off" => ResponseCompression::Off,
+                _ => ResponseCompression::Descriptions,
+            },
             max_response_size: typed.size("max_response_size").unwrap_or(0),
-            decode_input_request: typed.bool("decode_input_request"),
             default_service_handler: typed.text("default_service_handler"),
             service_envelope: match typed.choice("service_envelope") {
                 "body" => ServiceEnvelope::Body,
@@ -337,6 +421,7 @@ impl Config {
             limit_max_image_pixels: typed.bool("limit_max_image_pixels"),
             enable_model_api: typed.bool("enable_model_api"),
             disable_token_authorization: typed.bool("disable_token_authorization"),
+            allow_open_management: typed.bool("allow_open_management"),
             token_expiration: minutes(typed.decimal("token_expiration_min")),
             key_file: PathBuf::from(KEY_FILE),
             archive_limits: ArchiveLimits {
@@ -350,6 +435,9 @@ impl Config {
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
             },
+            server_timing: typed.bool("server_timing"),
+            traces: None,
+            log_sinks: vec![Sink::stdout(Layout::Text)],
             access_log: typed.bool("access_log"),
             log_location: None,
             cors: Vec::new(),
@@ -406,6 +494,20 @@ impl Config {
                 let problem = format!("{address} is taken by {} ({other}); {fix}", earlier.key());
                 found.errors.push(error_about(*role, found, problem));
             }
+        }
+    }
+
+    /// Not by accident: anybody who reaches an open management API can change the models.
+    fn check_exposure(&self, found: &mut Gathered) {
+        let exposed = !self.management.is_loopback() && self.disable_token_authorization;
+        if exposed && !self.allow_open_management {
+            let problem = format!(
+                "other machines can reach {}, and token authorization is off: anybody there could \
+                 change the models; listen on 127.0.0.1, leave token authorization on, or say that \
+                 this is wanted: allow_open_management=true",
+                self.management
+            );
+            found.errors.push(error_about(Role::Management, found, problem));
         }
     }
 

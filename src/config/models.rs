@@ -32,6 +32,8 @@ pub struct ModelEntry {
     pub response_timeout: Option<Duration>,
     /// `startupTimeout`, in seconds in the file.
     pub startup_timeout: Option<Duration>,
+    /// `clientTimeoutInMills`; TorchServe reads it from `model-config.yaml` only.
+    pub client_timeout: Option<Duration>,
     /// `defaultVersion`: this version answers requests that name none.
     pub default_version: Option<bool>,
     /// `marName`: the archive.
@@ -121,6 +123,9 @@ impl Reader<'_> {
                 "startupTimeout" => {
                     entry.startup_timeout = self.positive(&path, value).map(|v| seconds(v.get()));
                 }
+                "clientTimeoutInMills" => {
+                    entry.client_timeout = self.positive(&path, value).map(|v| millis(v.get()));
+                }
                 "parallelLevel" => {
                     entry.parallel_level = self.positive(&path, value);
                     if entry.parallel_level.is_some_and(|level| level.get() > 1) {
@@ -202,13 +207,14 @@ impl Reader<'_> {
 }
 
 /// The fields that an entry can have.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "minWorkers",
     "maxWorkers",
     "batchSize",
     "maxBatchDelay",
     "responseTimeout",
     "startupTimeout",
+    "clientTimeoutInMills",
     "defaultVersion",
     "marName",
     "runtimeType",
@@ -250,7 +256,7 @@ mod tests {
         let (models, notes) = read(
             r#"{"noop": {"1.0": {"defaultVersion": true, "marName": "noop.mar", "minWorkers": 1,
                 "maxWorkers": "4", "batchSize": 8, "maxBatchDelay": 50, "responseTimeout": 120,
-                "startupTimeout": 60, "runtimeType": "python", "parallelLevel": 1}}}"#,
+                "startupTimeout": 60, "clientTimeoutInMills": 250, "runtimeType": "python", "parallelLevel": 1}}}"#,
         );
         let models = models.unwrap();
         let entry = models.get("noop", "1.0").unwrap();
@@ -263,6 +269,7 @@ mod tests {
                 max_batch_delay: Some(Duration::from_millis(50)),
                 response_timeout: Some(Duration::from_secs(120)),
                 startup_timeout: Some(Duration::from_secs(60)),
+                client_timeout: Some(Duration::from_millis(250)),
                 default_version: Some(true),
                 mar_name: Some("noop.mar".to_string()),
                 runtime_type: Some("python".to_string()),

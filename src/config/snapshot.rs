@@ -28,7 +28,7 @@ pub struct Effective(BTreeMap<String, String>);
 /// The value of `restore_snapshot` for the newest one.
 const LATEST: &str = "latest";
 /// Where snapshots are without `LOG_LOCATION`; TorchServe's.
-const LOGS: &str = "logs";
+pub(super) const LOGS: &str = "logs";
 
 /// TorchServe's folder of snapshots.
 pub(super) fn folder(log_location: Option<&Path>) -> SnapshotFolder {

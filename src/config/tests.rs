@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::*;
 use crate::cors::Listener;
-use crate::metrics::MetricsMode;
+use crate::metrics::{MetricsFiles, MetricsMode};
+use crate::telemetry::{Destination, RollingSettings};
 
 /// A configuration file in a folder of its own, with a model store beside it.
 struct Scene {
@@ -70,7 +71,7 @@ fn the_defaults_are_torchserves_and_loopback() {
     ] {
         assert_eq!(timeout, Duration::from_secs(120));
     }
-    assert!(config.enable_metrics_api && config.decode_input_request);
+    assert!(config.enable_metrics_api);
     assert!(config.limit_max_image_pixels && config.access_log);
     assert!(!config.enable_model_api && !config.disable_token_authorization);
     assert_eq!((config.default_workers_per_model, config.http_workers), (None, None));
@@ -94,10 +95,14 @@ fn every_supported_key_reaches_its_field() {
          default_workers_per_model=3\nworkers_max=64\ndefault_response_timeout=10\n\
          default_startup_timeout=11\nunregister_model_timeout=12\njob_queue_size=13\n\
          batch_policy=fill\ndecode_threads=3\nnumber_of_gpu=0\nmax_request_size=14\nmax_response_size=15 MiB\n\
-         decode_input_request=false\ndefault_service_handler=image_classifier\n\
+         default_service_handler=image_classifier\n\
          service_envelope=kservev2\nlimit_max_image_pixels=false\nenable_model_api=true\narchive_max_size=1GiB\n\
          archive_max_entries=16\narchive_max_ratio=17\nlog_format=json\naccess_log=false\n\
-         token_expiration_min=1.5\n\
+         token_expiration_min=1.5\nallow_open_management=true\nconnections_max=20\nconnections_max_per_address=21\n\
+         keep_alive_timeout=22\nhead_timeout=23\nbody_timeout=24\nbody_min_rate=25\n\
+         write_timeout=26\nwrite_min_rate=27\nstreams_max=28\nbody_memory_max=29\n\
+         url_max_length=30\nparts_max=31\n\
+         max_request_ratio=18\nresponse_compression=all\n\
          metrics_mode=legacy\nmetric_time_interval=18\n",
     )
     .env("TEMP", "/scratch")
@@ -117,7 +122,7 @@ fn every_supported_key_reaches_its_field() {
         enable_metrics_api: false,
         metrics_settings: MetricsSettings {
             mode: MetricsMode::Legacy,
-            folder: "/metrics".into(),
+            files: MetricsFiles::in_folder(std::path::Path::new("/metrics")),
             ..MetricsSettings::default()
         },
         system_metrics: Some(Duration::from_secs(18)),
@@ -141,19 +146,40 @@ fn every_supported_key_reaches_its_field() {
         number_of_gpu: Some(0),
         decode_threads: NonZeroUsize::new(3),
         max_request_size: 14,
+        bodies: BodyBounds {
+            timeout: Duration::from_secs(24),
+            min_rate: 25,
+            memory_max: 29,
+            parts_max: 31,
+        },
+        connections: ConnectionBounds {
+            total: 20,
+            per_address: NonZeroUsize::new(21),
+            keep_alive: Duration::from_secs(22),
+            head_timeout: Duration::from_secs(23),
+            write_timeout: Duration::from_secs(26),
+            write_min_rate: 27,
+            streams: 28,
+        },
+        url_max_length: 30,
+        max_request_ratio: 18,
+        response_compression: ResponseCompression::All,
         max_response_size: 15 << 20,
-        decode_input_request: false,
         default_service_handler: Some("image_classifier".to_string()),
         service_envelope: ServiceEnvelope::KServeV2,
         limit_max_image_pixels: false,
         enable_model_api: true,
         disable_token_authorization: true,
+        allow_open_management: true,
         token_expiration: Duration::from_secs(90),
         key_file: "key_file.json".into(),
         archive_limits: ArchiveLimits { max_size: 1 << 30, max_entries: 16, max_ratio: 17 },
         downloads: config.downloads.clone(),
         temp_dir: "/scratch".into(),
         log_format: LogFormat::Json,
+        log_sinks: config.log_sinks.clone(),
+        server_timing: true,
+        traces: None,
         access_log: false,
         log_location: Some("/logs".into()),
         cors: Vec::new(),
@@ -364,7 +390,8 @@ fn the_model_store_must_be_a_folder_that_exists() {
 #[test]
 fn only_inference_and_management_may_share_an_address() {
     let ok = |text: &str| Scene::new(text).load().is_ok();
-    let same = "inference_address=http://0.0.0.0:8085\nmanagement_address=http://0.0.0.0:8085\n";
+    let same = "inference_address=http://0.0.0.0:8085\nmanagement_address=http://0.0.0.0:8085\n\
+                allow_open_management=true\n";
     assert!(ok(same));
     let free = "inference_address=http://127.0.0.1:0\nmanagement_address=http://127.0.0.1:0\n\
                 metrics_address=http://127.0.0.1:0\n";
@@ -386,6 +413,23 @@ fn only_inference_and_management_may_share_an_address() {
 }
 
 #[test]
+fn who_may_manage_from_other_machines_without_a_token_is_nobody_by_accident() {
+    let open = "management_address=http://0.0.0.0:9081\n";
+    let messages = Scene::new(open).messages();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(
+        messages[0].starts_with("c:1: management_address: other machines can reach http://0.0")
+    );
+    assert!(messages[0].ends_with("allow_open_management=true"), "{messages:?}");
+    assert!(Scene::new(&format!("{open}allow_open_management=true\n")).load().is_ok());
+    // Predictions without a key are the operator's choice.
+    assert!(Scene::new("inference_address=http://0.0.0.0:9080\n").load().is_ok());
+    let mut with_keys = Scene::new(open);
+    with_keys.overrides.disable_token_auth = false;
+    assert!(with_keys.load().is_ok());
+}
+
+#[test]
 fn workers_are_bounded() {
     let messages = Scene::new("default_workers_per_model=300\n").messages();
     assert!(messages[0].contains("at most workers_max (256); raise that first"), "{messages:?}");
@@ -403,7 +447,10 @@ fn notes_say_what_has_no_effect_and_why() {
     let mut notes = scene.notes();
     notes.sort_by(|a, b| a.1.cmp(&b.1));
     let expected = [
-        (Level::Notice, "c:1: async_logging: has no effect: there is no log4j; see log_format"),
+        (
+            Level::Notice,
+            "c:1: async_logging: has no effect: the log is always written by a thread of its own",
+        ),
         (
             Level::Warning,
             "c:3: grpc_management_port: has no effect: gRPC is not available in this version; \
@@ -459,12 +506,61 @@ fn a_token_lives_for_minutes_and_fractions_of_them_but_for_some_time() {
 #[test]
 fn flags_without_meaning_give_a_notice() {
     let mut scene = Scene::new("");
-    scene.overrides.log_config = Some("log4j2.xml".into());
     scene.overrides.plugins_path = Some("jars".into());
     let notes = scene.notes();
     assert!(notes.iter().all(|(level, _)| *level == Level::Notice), "{notes:?}");
     assert!(notes[0].1.starts_with("--plugins-path: plugins_path: has no effect"), "{notes:?}");
-    assert!(notes[1].1.starts_with("--log-config log4j2.xml: has no effect"), "{notes:?}");
+}
+
+#[test]
+fn log_files_come_with_log_location_or_when_asked_for_and_log4j_decides_alone() {
+    let files = |config: &Config| {
+        let paths = config.log_sinks.iter().map(|sink| match &sink.to {
+            Destination::File(file) => file.path.display().to_string(),
+            Destination::Stdout => "out".to_owned(),
+            Destination::Stderr => "err".to_owned(),
+        });
+        paths.collect::<Vec<_>>()
+    };
+    let load = |scene: Scene| scene.load().unwrap();
+    assert_eq!(files(&load(Scene::new(""))), ["out"]);
+    let named = load(Scene::new("").env("LOG_LOCATION", "/l"));
+    let all = ["out", "/l/access_log.log", "/l/model_log.log", "/l/ts_log.log"];
+    assert_eq!(files(&named), all);
+    let silent = load(Scene::new("log_files=false\n").env("LOG_LOCATION", "/l"));
+    assert_eq!(files(&silent), ["out"]);
+    assert_eq!(files(&load(Scene::new("log_files=true\n")))[1], "logs/access_log.log");
+
+    let log4j = r#"<Configuration><Appenders>
+        <File name="f" fileName="${env:LOG_LOCATION}/mine.log"/><Console name="c"/>
+        <File name="m" fileName="/m/mine.log"/></Appenders>
+        <Loggers><Root level="warn"><AppenderRef ref="f"/><AppenderRef ref="c"/></Root>
+        <Logger name="MODEL_METRICS" additivity="false"><AppenderRef ref="m"/></Logger></Loggers>
+        </Configuration>"#;
+    let with_flag = |lines: &str| {
+        let mut scene = Scene::new(lines).env("LOG_LOCATION", "/l");
+        let path = scene.folder.path().join("log4j2.xml");
+        fs::write(&path, log4j).unwrap();
+        scene.overrides.log_config = Some(path);
+        load(scene)
+    };
+    let config = with_flag("");
+    assert_eq!(files(&config), ["/l/mine.log", "out"]);
+    let model = RollingSettings { path: "/m/mine.log".into(), size: None, daily: false, keep: 7 };
+    assert_eq!(config.metrics_settings.files.model, model);
+    assert_eq!(config.notes, []);
+    assert_ne!(config.log_sinks[1].layout, Layout::Json);
+    assert_eq!(with_flag("log_format=json\n").log_sinks[1].layout, Layout::Json);
+
+    let scene = Scene::new("vmargs=-Xmx4g -Dlog4j.configurationFile=file:///none/log4j2.xml\n");
+    let config = load(scene);
+    assert_eq!(files(&config), ["out"]);
+    let note = config.notes.iter().find(|note| note.level == Level::Warning).unwrap();
+    assert!(note.text.contains("/none/log4j2.xml: cannot be read"), "{}", note.text);
+    let mut scene = Scene::new("");
+    scene.overrides.log_config = Some("/none/log4j2.xml".into());
+    let error = scene.load().unwrap_err().to_string();
+    assert!(error.contains("--log-config: /none/log4j2.xml does not exist"), "{error}");
 }
 
 #[test]

@@ -72,8 +72,11 @@ impl CorsPolicy {
             return 0;
         }
         let removed = strip(headers);
-        if decision.allow_origin != AllowOrigin::Absent {
-            write_origin(decision, headers);
+        if let Some(origin) = origin_value(decision) {
+            if self.spec().timing {
+                headers.insert(name::TIMING_ALLOW_ORIGIN, origin.clone());
+            }
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             for (name, value) in self.actual_headers() {
                 headers.insert(name.clone(), value.clone());
             }
@@ -143,12 +146,17 @@ impl CorsPolicy {
 }
 
 fn write_origin(decision: &Decision, headers: &mut HeaderMap) {
-    let value = match &decision.allow_origin {
-        AllowOrigin::Absent => return,
-        AllowOrigin::Any => ANY,
-        AllowOrigin::Echo(origin) => origin.clone(),
-    };
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value);
+    if let Some(origin) = origin_value(decision) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+}
+
+fn origin_value(decision: &Decision) -> Option<HeaderValue> {
+    match &decision.allow_origin {
+        AllowOrigin::Absent => None,
+        AllowOrigin::Any => Some(ANY),
+        AllowOrigin::Echo(origin) => Some(origin.clone()),
+    }
 }
 
 /// Removes every `Access-Control-*` header and says how many lines that were.

@@ -32,8 +32,12 @@ pub(super) fn is_refused(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> bool 
 
 /// Whether the request names a host that this server does not answer for.
 pub(super) fn is_for_another_host(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> bool {
-    let allowed = &policy.spec().allowed_hosts;
-    !allowed.is_empty() && !facts.host().is_some_and(|host| allowed.names_host(host))
+    let spec = policy.spec();
+    if !spec.allowed_hosts.is_empty() {
+        return !facts.host().is_some_and(|host| spec.allowed_hosts.names_host(host));
+    }
+    // Who sends no `Host` is no browser.
+    spec.guarded_hosts && facts.host().is_some_and(|host| !hosts::is_this_machine(host))
 }
 
 fn is_same_site(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> bool {

@@ -11,7 +11,7 @@ const HASH_DIGITS: usize = 8;
 
 impl PolicySpec {
     /// Every property but the origins and the acknowledgements: name and value.
-    pub fn described(&self) -> [(&'static str, String); 15] {
+    pub fn described(&self) -> [(&'static str, String); 16] {
         let debug = |value: &dyn std::fmt::Debug| format!("{value:?}").to_ascii_lowercase();
         let hosts = |list: &super::HostList| list.listed().collect::<Vec<_>>().join(", ");
         let cache_control = self.preflight_cache_control.as_ref();
@@ -22,6 +22,7 @@ impl PolicySpec {
             ("allow.credentials", self.credentials.to_string()),
             ("max.age", self.max_age.to_string()),
             ("block.disallowed", debug(&self.block)),
+            ("allow.timing", self.timing.to_string()),
             ("allow.private.network", self.private_network.to_string()),
             ("preflight.status", debug(&self.preflight_status)),
             (

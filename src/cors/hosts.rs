@@ -81,6 +81,13 @@ pub fn is_same_host(origin: &SerializedOrigin<'_>, host: &[u8]) -> bool {
     origin.host.eq_ignore_ascii_case(name) && origin.port == port
 }
 
+/// `localhost`, a name below it, or a loopback address, with any port.
+pub fn is_this_machine(host: &[u8]) -> bool {
+    let (name, _) = split_host(host);
+    let name = std::str::from_utf8(name).map(str::to_ascii_lowercase);
+    name.is_ok_and(|name| address::is_loopback(&name))
+}
+
 // === impl HostEntry ===
 
 impl HostEntry {

@@ -102,5 +102,7 @@ pub use spec::{
     Accepted, Block, Conflict, DecisionLog, Engine, Mode, PolicySpec, PreflightStatus, Property,
 };
 pub use tally::{OriginTally, Slot, Tally};
-pub use vectors::{Answers, Vector, VectorFile, VectorGroup, VectorOutcome, VectorPolicy};
+pub use vectors::{
+    Answers, Placeholder, Vector, VectorFile, VectorGroup, VectorOutcome, VectorPolicy,
+};
 pub use wire::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};

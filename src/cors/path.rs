@@ -69,6 +69,7 @@ pub fn api_of_path(path: &str) -> Listener {
         [Some("v1"), Some("models"), Some(call), _] if call.contains(':') => Listener::Inference,
         [Some("v1"), Some("models"), ..]
         | [Some("models" | "workflows" | "token" | "cors"), ..] => Listener::Management,
+        [Some("console"), ..] if model_of_decoded(&decoded).is_none() => Listener::Management,
         [Some("metrics"), None, ..] => Listener::Metrics,
         _ => Listener::Inference,
     }

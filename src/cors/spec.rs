@@ -44,6 +44,8 @@ pub struct PolicySpec {
     pub block: Block,
     /// Answers the preflights of Private Network Access.
     pub private_network: bool,
+    /// Allowed pages see the timings of the answer (`Timing-Allow-Origin`).
+    pub timing: bool,
     /// 204, or 200 for old user agents.
     pub preflight_status: PreflightStatus,
     /// `Cache-Control` on preflights, for edges that cache OPTIONS.
@@ -58,6 +60,8 @@ pub struct PolicySpec {
     pub log: DecisionLog,
     /// The listener speaks TLS itself: a page of `http://` is not its own, whatever its host.
     pub https: bool,
+    /// Without a list, only names of this machine are answered for.
+    pub guarded_hosts: bool,
     /// Hosts whose pages are our own.
     pub same_origin_hosts: Arc<HostList>,
     /// The only hosts that requests may name; empty: any.
@@ -192,6 +196,7 @@ impl PolicySpec {
             max_age: DEFAULT_MAX_AGE,
             block,
             private_network: false,
+            timing: false,
             preflight_status: PreflightStatus::NoContent,
             preflight_cache_control: None,
             mode: Mode::Enforce,
@@ -199,6 +204,7 @@ impl PolicySpec {
             engine: Engine::Native,
             log: DecisionLog::Denied,
             https: false,
+            guarded_hosts: false,
             same_origin_hosts: Arc::default(),
             allowed_hosts: Arc::default(),
             accepted: Accepted::default(),
@@ -274,6 +280,7 @@ impl PolicySpec {
                 None,
                 "sends no `Cache-Control` on preflights",
             ),
+            (self.timing, None, "sends no `Timing-Allow-Origin` (`allow.timing`)"),
             (self.debug, None, "gives no reason (`debug`)"),
         ] {
             if beyond {

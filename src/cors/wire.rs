@@ -21,6 +21,8 @@ pub mod name {
         HeaderName::from_static("access-control-allow-private-network");
     /// Where the page that made the request stands to this server, told by the browser.
     pub const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+    /// Who may see the timings of an answer.
+    pub const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
     /// The reason of a decision, sent in debug mode only.
     pub const X_CORS_REASON: HeaderName = HeaderName::from_static("x-cors-reason");
 }

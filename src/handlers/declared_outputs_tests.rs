@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::engine::Signature;
-use crate::handlers::{Envelope, NoFiles, Wanted};
+use crate::handlers::{Envelope, NoFiles};
 
 fn read(outputs: Json) -> Result<Vec<DeclaredOutput>, String> {
     let model_config = json!({ "outputs": outputs });
@@ -67,7 +67,7 @@ fn several_outputs_are_an_object_and_the_protocol_gets_labels_beside_the_numbers
     ]);
     let told = tell(outputs.clone(), &result, &[plain()]).unwrap();
     assert_eq!(told, [json!({"risk": [0.5], "kind": {"a": 3.0}})]);
-    let form = Form::OpenInference(Box::new(Wanted::default()));
+    let form = Form::OpenInference(Box::default());
     let told = tell(outputs, &result, &[Asked::new(1, form)]).unwrap();
     assert_eq!(
         told[0]["outputs"],

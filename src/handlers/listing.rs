@@ -13,8 +13,11 @@ pub(super) struct Listing {
     /// About how many bytes an item takes.
     item_bytes: usize,
     /// Writes the value of an item.
-    item: Box<dyn Fn(usize, &mut JsonText) + Send + Sync>,
+    item: Box<WriteItem>,
 }
+
+/// Writes the value of the item at this place.
+type WriteItem = dyn Fn(usize, &mut JsonText) + Send + Sync;
 
 /// About the bytes of a piece. Written in a tenth of a millisecond.
 const PIECE: usize = 32 << 10;

@@ -4,6 +4,8 @@
 //! path that is not named here needs the key of its API, so that a route that is added later is
 //! closed until it is opened here, and only who has a key learns which paths there are.
 //!
+//! Open because they hold nothing: the files of `/docs` and `/console`.
+//!
 //! Open, as in TorchServe: the API description of a listener (`/`, `/api-description`, `/openapi.json`). Open to probes
 //! here and not there: `/ping` and the other health routes, which load balancers and orchestrators
 //! ask without a key. The description of a model (`OPTIONS /predictions/{model}`) tells that the model
@@ -11,10 +13,14 @@
 
 use crate::auth::{Access, Scope};
 use crate::cors::{Listener, api_of_path, decode_path, segments};
+use crate::pages::File;
 
 /// Paths of the inference listener.
 pub fn inference_access(path: &str) -> Access {
     let decoded = decode_path(path);
+    if is_file(&decoded, "docs") {
+        return Access::Open;
+    }
     let mut segments = segments(&decoded);
     match [segments.next(), segments.next(), segments.next(), segments.next()] {
         [None, ..] | [Some("api-description" | "openapi.json"), None, ..] => Access::Open,
@@ -25,9 +31,21 @@ pub fn inference_access(path: &str) -> Access {
     }
 }
 
+/// The files of a page are the same for everybody; what the page shows needs the key.
+fn is_file(decoded: &str, page: &str) -> bool {
+    if segments(decoded).next() != Some(page) {
+        return false;
+    }
+    let words: Vec<&str> = segments(decoded).take(3).collect();
+    File::of(&words).is_some()
+}
+
 /// Paths of the management listener.
 pub fn management_access(path: &str) -> Access {
     let decoded = decode_path(path);
+    if is_file(&decoded, "docs") || is_file(&decoded, "console") {
+        return Access::Open;
+    }
     let mut segments = segments(&decoded);
     match [segments.next(), segments.next()] {
         [None, _] | [Some("api-description" | "openapi.json"), None] => Access::Open,
@@ -66,6 +84,12 @@ mod tests {
             ("/", OPEN),
             ("/api-description", OPEN),
             ("/openapi.json", OPEN),
+            ("/docs", OPEN),
+            ("/docs/docs.js", OPEN),
+            ("/docs/x", INFERENCE),
+            ("/docs/docs.js/x", INFERENCE),
+            ("/docs/predict", INFERENCE),
+            ("/console", INFERENCE),
             ("/ping", PROBES),
             ("/ping/", PROBES),
             ("/%70ing", PROBES),
@@ -95,6 +119,13 @@ mod tests {
             ("/", OPEN),
             ("/api-description", OPEN),
             ("/openapi.json", OPEN),
+            ("/docs", OPEN),
+            ("/console", OPEN),
+            ("/console/", OPEN),
+            ("/console/console.js", OPEN),
+            ("/console/state", MANAGEMENT),
+            ("/console/explain", MANAGEMENT),
+            ("/console/x", MANAGEMENT),
             ("/token", API),
             ("/token/", API),
             ("/%74oken", API),
@@ -136,6 +167,8 @@ mod tests {
             "api-description",
             "openapi.json",
             "token",
+            "docs",
+            "console",
             "models",
             "predictions",
             "explanations",
@@ -151,6 +184,8 @@ mod tests {
             "/a",
             "/a/b",
             "/a/b/c",
+            "/style.css",
+            "/state",
             "/health/live",
             "/health/ready/",
             "/health",
@@ -172,6 +207,7 @@ mod tests {
                 let inference = match InferenceRoute::of(&path) {
                     InferenceRoute::Root
                     | InferenceRoute::ApiDescription
+                    | InferenceRoute::Page(_)
                     | InferenceRoute::OpenApi => OPEN,
                     InferenceRoute::Ping | InferenceRoute::Live | InferenceRoute::Ready => PROBES,
                     InferenceRoute::Model(_)
@@ -186,6 +222,7 @@ mod tests {
                 let management = match ManagementRoute::of(&path) {
                     ManagementRoute::Root
                     | ManagementRoute::ApiDescription
+                    | ManagementRoute::Page(_)
                     | ManagementRoute::OpenApi => OPEN,
                     ManagementRoute::Token => API,
                     _ => MANAGEMENT,

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use actix_http::RequestHead;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, ORIGIN};
+use actix_web::http::{StatusCode, Version};
 
 use super::request_id::RequestId;
 use crate::cors::CorsOutcome;
@@ -30,6 +30,8 @@ pub(super) struct AccessLine<'a> {
     pub(super) headers: &'a HeaderMap,
     /// None where CORS has nothing to say.
     pub(super) cors: Option<CorsOutcome>,
+    /// None where requests are not traced.
+    pub(super) trace_id: Option<&'a str>,
     pub(super) started: Instant,
 }
 
@@ -57,9 +59,11 @@ impl AccessLine<'_> {
             listener = self.listener,
             method = %<Logged<'_>>::new(request.method.as_str().as_bytes()),
             path = %<Logged<'_>>::new(request.uri.path().as_bytes()),
+            version = (request.version != Version::HTTP_11).then(|| tracing::field::debug(request.version)),
             status = self.status.as_u16(),
             ms = self.started.elapsed().as_secs_f64() * 1e3,
             request_id = self.request_id.as_str(),
+            trace_id = self.trace_id,
             peer = %Peer(request.peer_addr),
             origin = origin.map(tracing::field::display),
             cors = self.cors.map(CorsWords).map(tracing::field::display),

@@ -7,31 +7,44 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_http::Payload;
 use actix_http::error::PayloadError;
-use actix_web::HttpRequest;
 use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::{HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
 
+use super::inflate::{Coding, Inflater};
+use super::request_bounds::{NoMemory, Pace, RequestBounds, Reservation};
 use crate::error::ServeError;
 use crate::handlers::{Accept, Parameter, RequestInput, SequenceCall};
 
-/// A client that sends nothing of its body for this long is answered 408.
-const IDLE: Duration = Duration::from_secs(30);
+/// What the body of a request may be at most.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Bytes; of a compressed body those that come in, and those that come out.
+    pub size: usize,
+    /// Bytes that come out of a compressed body for each that comes in, beyond the first mebibyte.
+    pub ratio: usize,
+}
+
 /// Memory that is set aside before the body has come, however large it says it is.
 const FIRST_ALLOCATION: usize = 1 << 20;
 /// What is read of a body that is not wanted, for the sake of the connection.
 const MAX_DRAINED: usize = 64 << 10;
 /// A client that has not sent such a body by then loses the connection.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
+/// A body of so many bytes is not counted: the number of connections bounds those.
+const UNCOUNTED: usize = 16 << 10;
+/// Bytes of a compressed body that are inflated at a time.
+const PACKED_PIECE: usize = 4 << 10;
+/// Inflated bytes after which other requests have their turn.
+const TURN: usize = 256 << 10;
 /// A client has this long to send a short body.
 const SHORT_TIME: Duration = Duration::from_secs(5);
-/// Fields of a form or parts of a multipart body.
-const MAX_PARTS: usize = 1024;
 
 /// TorchServe's headers of sequences: the id, and whether it begins or ends here.
 const SEQUENCE: [&str; 3] =
@@ -63,30 +76,38 @@ pub(super) fn sequence(request: &HttpRequest) -> Result<SequenceCall, ServeError
 /// Reads the body and takes it apart.
 ///
 /// # Errors
-/// 413 above `limit` bytes, 408 for a client that stops sending, 400 for a body that cannot be taken
-/// apart.
+/// As [`collect`], and 400 for a body that cannot be taken apart.
 pub(super) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
-    limit: usize,
+    limits: BodyLimits,
+    bounds: &RequestBounds,
 ) -> Result<RequestInput, ServeError> {
-    let body = collect(request, payload, limit).await?;
-    take_apart(header(request, CONTENT_TYPE), body).await
+    let body = collect(request, payload, limits, bounds).await?;
+    apart(header(request, CONTENT_TYPE), body, bounds.parts_max).await
 }
 
 /// What a handler is given of a whole body that came with this `Content-Type`.
 ///
 /// # Errors
-/// 400 for a body that cannot be taken apart, or that has more than 1024 parts.
+/// 400 for a body that cannot be taken apart, or that has more parts than `parts_max` is by default.
 pub async fn take_apart(
     content_type: Option<&str>,
     body: Bytes,
 ) -> Result<RequestInput, ServeError> {
+    apart(content_type, body, RequestBounds::default().parts_max).await
+}
+
+async fn apart(
+    content_type: Option<&str>,
+    body: Bytes,
+    most: usize,
+) -> Result<RequestInput, ServeError> {
     let Some(content_type) = content_type else { return Ok(RequestInput::body(None, body)) };
     let essence = essence(content_type);
     match essence.as_str() {
-        "multipart/form-data" => multipart(content_type, body).await,
-        "application/x-www-form-urlencoded" => form(essence, body),
+        "multipart/form-data" => multipart(content_type, body, most).await,
+        "application/x-www-form-urlencoded" => form(essence, body, most),
         _ => Ok(RequestInput::body(Some(essence), body)),
     }
 }
@@ -99,9 +120,11 @@ pub(super) async fn read_short(
     payload: &mut Payload,
     limit: usize,
 ) -> Result<Option<BytesMut>, ServeError> {
+    // The time of a piece is never over before that of the whole.
+    let bounds = RequestBounds::default();
     let whole = async {
         let mut body = BytesMut::new();
-        while let Some(bytes) = next(payload).await? {
+        while let Some(bytes) = next(payload, &bounds).await? {
             if body.len() + bytes.len() > limit {
                 return Ok(None);
             }
@@ -120,9 +143,9 @@ pub(super) async fn drain(payload: &mut Payload) {
     let rest = async {
         let mut drained = 0;
         while drained <= MAX_DRAINED {
-            match next(payload).await {
-                Ok(Some(bytes)) => drained += bytes.len(),
-                Ok(None) | Err(_) => return,
+            match poll_fn(|context| Pin::new(&mut *payload).poll_next(context)).await {
+                Some(Ok(bytes)) => drained += bytes.len(),
+                None | Some(Err(_)) => return,
             }
         }
     };
@@ -136,14 +159,14 @@ pub(super) fn query(request: &HttpRequest) -> form_urlencoded::Parse<'_> {
 }
 
 /// Adds the pairs of the query as parameters, in front of those of the body; as in TorchServe the
-/// first [`MAX_PARTS`] of them.
-pub(super) fn add_query(request: &HttpRequest, input: &mut RequestInput) {
+/// first `most` of them.
+pub(super) fn add_query(request: &HttpRequest, input: &mut RequestInput, most: usize) {
     let pair = |(name, value): (Cow<'_, str>, Cow<'_, str>)| Parameter {
         name: name.into_owned(),
         content_type: None,
         value: Bytes::from(value.into_owned()),
     };
-    let mut parameters: Vec<Parameter> = query(request).take(MAX_PARTS).map(pair).collect();
+    let mut parameters: Vec<Parameter> = query(request).take(most).map(pair).collect();
     if parameters.is_empty() {
         return;
     }
@@ -198,27 +221,43 @@ fn essence(content_type: &str) -> String {
     essence.trim().to_ascii_lowercase()
 }
 
-/// The whole body. One that arrives in one piece is not copied.
+/// The whole body, inflated where it is compressed. One that arrives in one piece is not copied. What it
+/// takes of the memory of bodies it takes until the request is answered.
 ///
 /// # Errors
-/// 413 above `limit` bytes, 408 for a client that stops sending, 400 for one that cannot be read.
+/// 413 above `limits`, 408 for a client that stops sending or trickles, 415 for a coding that is not
+/// known, 503 when there is no memory for it, 400 for a body that cannot be read.
 pub(super) async fn collect(
     request: &HttpRequest,
     payload: &mut Payload,
-    limit: usize,
+    limits: BodyLimits,
+    bounds: &RequestBounds,
 ) -> Result<Bytes, ServeError> {
+    let limit = limits.size;
     let declared = header(request, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(ServeError::body_too_large(limit));
     }
-    let Some(first) = next(payload).await? else { return Ok(Bytes::new()) };
+    let mut reserved = bounds.memory.reserve();
+    let no_memory = |_: NoMemory| ServeError::no_body_memory();
+    if let Some(coding) = Coding::of(request.headers())? {
+        let body = inflated(coding, payload, limits, bounds, &mut reserved).await?;
+        request.extensions_mut().insert(reserved);
+        return Ok(body);
+    }
+    let Some(first) = next(payload, bounds).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
         return Err(ServeError::body_too_large(limit));
     }
-    if declared == Some(first.len()) {
+    if declared == Some(first.len()) && first.len() <= UNCOUNTED {
         return Ok(first);
     }
-    let Some(second) = next(payload).await? else { return Ok(first) };
+    reserved.grow(first.len()).map_err(no_memory)?;
+    let mut pace = Pace::new(bounds, Instant::now());
+    let Some(second) = next(payload, bounds).await? else {
+        request.extensions_mut().insert(reserved);
+        return Ok(first);
+    };
     let room = declared.unwrap_or(0).min(FIRST_ALLOCATION).max(first.len() + second.len());
     let mut body = BytesMut::with_capacity(room);
     body.extend_from_slice(&first);
@@ -227,16 +266,55 @@ pub(super) async fn collect(
         if body.len() + bytes.len() > limit {
             return Err(ServeError::body_too_large(limit));
         }
+        if !pace.came(bytes.len(), Instant::now()) {
+            return Err(ServeError::body_too_slow());
+        }
+        reserved.grow(bytes.len()).map_err(no_memory)?;
         body.extend_from_slice(&bytes);
-        chunk = next(payload).await?;
+        chunk = next(payload, bounds).await?;
     }
+    request.extensions_mut().insert(reserved);
     Ok(body.freeze())
 }
 
+/// The whole of a compressed body. It is inflated here, on the thread that serves others as well: in
+/// small pieces, between which they have their turn.
+async fn inflated(
+    coding: Coding,
+    payload: &mut Payload,
+    limits: BodyLimits,
+    bounds: &RequestBounds,
+    reserved: &mut Reservation,
+) -> Result<Bytes, ServeError> {
+    let mut inflater = Inflater::new(coding, limits);
+    let (mut packed, mut turn, mut counted) = (0, TURN, 0);
+    let mut pace = Pace::new(bounds, Instant::now());
+    while let Some(bytes) = next(payload, bounds).await? {
+        packed += bytes.len();
+        if packed > limits.size {
+            return Err(ServeError::body_too_large(limits.size));
+        }
+        if !pace.came(bytes.len(), Instant::now()) {
+            return Err(ServeError::body_too_slow());
+        }
+        for piece in bytes.chunks(PACKED_PIECE) {
+            let inflated = inflater.take(piece)?;
+            let more = inflated.saturating_sub(counted);
+            reserved.grow(more).map_err(|NoMemory| ServeError::no_body_memory())?;
+            counted += more;
+            if inflated > turn {
+                turn = inflated + TURN;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    inflater.finish().map(Bytes::from)
+}
+
 /// The next piece of the body.
-async fn next(payload: &mut Payload) -> Result<Option<Bytes>, ServeError> {
+async fn next(payload: &mut Payload, bounds: &RequestBounds) -> Result<Option<Bytes>, ServeError> {
     let piece = poll_fn(|context| Pin::new(&mut *payload).poll_next(context));
-    match tokio::time::timeout(IDLE, piece).await {
+    match tokio::time::timeout(bounds.body_timeout, piece).await {
         Err(_) => Err(ServeError::body_too_slow()),
         Ok(None) => Ok(None),
         Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
@@ -249,7 +327,11 @@ fn unreadable(error: &PayloadError) -> ServeError {
 }
 
 /// One parameter for each part, named after its field; file names are never used.
-async fn multipart(content_type: &str, body: Bytes) -> Result<RequestInput, ServeError> {
+async fn multipart(
+    content_type: &str,
+    body: Bytes,
+    most: usize,
+) -> Result<RequestInput, ServeError> {
     let broken = |error: multer::Error| {
         ServeError::bad_request(format!("The multipart body could not be read: {error}"))
     };
@@ -258,8 +340,8 @@ async fn multipart(content_type: &str, body: Bytes) -> Result<RequestInput, Serv
     let mut parts = multer::Multipart::new(whole, boundary);
     let mut parameters = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(broken)? {
-        if parameters.len() == MAX_PARTS {
-            let message = format!("The multipart body has more than {MAX_PARTS} parts");
+        if parameters.len() == most {
+            let message = format!("The multipart body has more than {most} parts (parts_max)");
             return Err(ServeError::bad_request(message));
         }
         let name = part.name().unwrap_or_default().to_owned();
@@ -274,15 +356,15 @@ async fn multipart(content_type: &str, body: Bytes) -> Result<RequestInput, Serv
 }
 
 /// One parameter a pair. What `curl -d '[1, 2]'` sends is no form: it is the body.
-fn form(essence: String, body: Bytes) -> Result<RequestInput, ServeError> {
+fn form(essence: String, body: Bytes, most: usize) -> Result<RequestInput, ServeError> {
     let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if matches!(start, None | Some(b'[' | b'{')) {
         return Ok(RequestInput::body(Some(essence), body));
     }
     let mut parameters = Vec::new();
     for (name, value) in form_urlencoded::parse(&body) {
-        if parameters.len() == MAX_PARTS {
-            let message = format!("The form has more than {MAX_PARTS} fields");
+        if parameters.len() == most {
+            let message = format!("The form has more than {most} fields (parts_max)");
             return Err(ServeError::bad_request(message));
         }
         let value = Bytes::from(value.into_owned());
@@ -296,11 +378,15 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+    use crate::http::BodyMemory;
+
+    const LIMITS: BodyLimits = BodyLimits { size: 1000, ratio: 100 };
+    const LARGE: BodyLimits = BodyLimits { size: 1 << 20, ratio: 100 };
 
     async fn input(content_type: &str, body: &'static [u8]) -> Result<RequestInput, ServeError> {
         let request = TestRequest::default().insert_header((CONTENT_TYPE, content_type));
         let (request, mut payload) = request.set_payload(body).to_http_parts();
-        read(&request, &mut payload, 1000).await
+        read(&request, &mut payload, LIMITS, &RequestBounds::default()).await
     }
 
     fn values(input: &RequestInput) -> Vec<(&str, Option<&str>, &[u8])> {
@@ -355,9 +441,28 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn a_body_that_has_no_memory_is_refused_and_a_small_one_needs_none() {
+        let bounds = RequestBounds { memory: BodyMemory::new(20_000), ..RequestBounds::default() };
+        let large = vec![b'x'; UNCOUNTED + 1];
+        let (request, mut payload) = TestRequest::default().set_payload(large).to_http_parts();
+        assert!(read(&request, &mut payload, LARGE, &bounds).await.is_ok());
+        let again = vec![b'x'; UNCOUNTED + 1];
+        let (other, mut payload) = TestRequest::default().set_payload(again).to_http_parts();
+        let refused = read(&other, &mut payload, LARGE, &bounds).await;
+        assert_eq!(refused.unwrap_err().status, 503);
+        let (small, mut payload) = TestRequest::default().set_payload("x").to_http_parts();
+        assert!(read(&small, &mut payload, LARGE, &bounds).await.is_ok());
+        drop(request);
+        let again = vec![b'x'; UNCOUNTED + 1];
+        let (other, mut payload) = TestRequest::default().set_payload(again).to_http_parts();
+        assert!(read(&other, &mut payload, LARGE, &bounds).await.is_ok());
+    }
+
+    #[actix_web::test]
     async fn a_body_above_the_limit_is_refused() {
         let body = vec![b'x'; 1001];
         let (request, mut payload) = TestRequest::default().set_payload(body).to_http_parts();
-        assert_eq!(read(&request, &mut payload, 1000).await.unwrap_err().status, 413);
+        let refused = read(&request, &mut payload, LIMITS, &RequestBounds::default()).await;
+        assert_eq!(refused.unwrap_err().status, 413);
     }
 }

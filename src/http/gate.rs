@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use actix_http::{Request, Response};
+use actix_http::{Request, Response, Version};
 use actix_web::Error;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{AppConfig, Service, ServiceFactory, ServiceResponse};
@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use pin_project_lite::pin_project;
 
+use super::connection::{Entered, Progress};
 use super::middleware::AccessLog;
 use crate::cors::{Cors, OwnValues};
 
@@ -43,8 +44,8 @@ pin_project! {
     pub enum GateFuture<F> {
         /// A preflight, answered at the gate.
         Answered { response: Option<Response<BoxBody>> },
-        /// The application is at work.
-        Inside { #[pin] application: F },
+        /// The application is at work; its connection knows.
+        Inside { #[pin] application: F, entered: Option<Entered> },
     }
 }
 
@@ -103,7 +104,13 @@ where
                 self.log.preflight(head, outcome, &mut response);
                 GateFuture::Answered { response: Some(response.into()) }
             }
-            None => GateFuture::Inside { application: self.application.call(request) },
+            None => {
+                // An HTTP/2 connection has been told by `server/tls/stream_limits.rs`.
+                let progress = request.conn_data::<Progress>();
+                let progress = progress.filter(|_| head.version < Version::HTTP_2);
+                let entered = progress.map(Progress::enter);
+                GateFuture::Inside { application: self.application.call(request), entered }
+            }
         }
     }
 }
@@ -123,8 +130,10 @@ where
                 // Polled after completion: there is nothing more to say.
                 None => Poll::Pending,
             },
-            GateProjection::Inside { application } => {
-                let response: Response<B> = ready!(application.poll(context))?.into();
+            GateProjection::Inside { application, entered } => {
+                let response = ready!(application.poll(context));
+                entered.take();
+                let response: Response<B> = response?.into();
                 Poll::Ready(Ok(response.map_body(|_, body| EitherBody::left(body))))
             }
         }

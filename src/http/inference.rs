@@ -13,23 +13,29 @@
 //! | `/` | OPTIONS | this listener's API description; any other method 405 |
 //! | `/api-description` | any | the same, TorchServe's older spelling |
 //! | `/openapi.json` | GET | what is really there: `openapi_json.rs` |
+//! | `/docs` | GET | the same as a page: `page.rs` |
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_http::Payload;
+use actix_web::http::header::HeaderValue;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::request_id::RequestId;
 use super::route::{Api, Asks, InferenceRoute, ModelCall};
+use super::server_timing::{SERVER_TIMING, Timings};
 use super::state::State;
-use super::{body, open_inference, openapi_json, response};
+use super::{body, open_inference, openapi_json, page, response};
+use crate::batching::Answer;
 use crate::cors::ServedModel;
 use crate::error::ServeError;
 use crate::handlers::{Protocol, RequestInput};
 use crate::openapi::{self, ServedApi};
 use crate::registry::Model;
+use crate::trace::{self, RequestTrace};
 
 #[derive(Serialize)]
 struct Health {
@@ -46,8 +52,8 @@ pub(super) async fn answer(
     state: &State,
 ) -> Result<HttpResponse, ServeError> {
     let route = InferenceRoute::of(request.path());
-    let is_open_inference = route.is_open_inference();
-    match of_route(route, request, payload, state).await {
+    let (is_open_inference, started) = (route.is_open_inference(), Instant::now());
+    match of_route(route, request, payload, state, started).await {
         Err(error) if is_open_inference => Ok(response::open_inference_error(&error)),
         answer => answer,
     }
@@ -58,11 +64,12 @@ async fn of_route(
     request: &HttpRequest,
     payload: &mut Payload,
     state: &State,
+    started: Instant,
 ) -> Result<HttpResponse, ServeError> {
     match route {
         InferenceRoute::Ping => Ok(ping(state)),
-        InferenceRoute::Model(call) => ask(request, payload, state, call).await,
-        InferenceRoute::Invocations => invoke(request, payload, state).await,
+        InferenceRoute::Model(call) => ask(request, payload, state, call, started).await,
+        InferenceRoute::Invocations => invoke(request, payload, state, started).await,
         InferenceRoute::Workflow { workflow } => Err(ServeError::workflow_not_found(&workflow)),
         InferenceRoute::Server => Ok(open_inference::server()),
         InferenceRoute::Live => Ok(open_inference::live()),
@@ -80,6 +87,7 @@ async fn of_route(
             Ok(response::json(StatusCode::OK, &openapi::inference()))
         }
         InferenceRoute::OpenApi => openapi_json::answer(request, state, ServedApi::Inference),
+        InferenceRoute::Page(file) => page::answer(request, file),
         InferenceRoute::None => Err(ServeError::no_such_route()),
     }
 }
@@ -99,6 +107,7 @@ async fn ask(
     payload: &mut Payload,
     state: &State,
     call: ModelCall,
+    started: Instant,
 ) -> Result<HttpResponse, ServeError> {
     // The model first: a body for a model that is not there, or has no worker, is not worth reading.
     let model = state.registry.resolve(&call.model, call.version.as_deref())?;
@@ -111,14 +120,15 @@ async fn ask(
         Api::KServeV1 => Protocol::KServeV1,
         Api::OpenInference => Protocol::OpenInference { json_length: body::json_length(request)? },
     };
-    let mut input = body::read(request, payload, state.max_request_size).await?;
+    let mut input = body::read(request, payload, state.body_limits, &state.bounds).await?;
     if call.asks == Asks::AsHeader {
-        body::add_query(request, &mut input);
+        body::add_query(request, &mut input, state.bounds.parts_max);
     }
     input.explain = asks_why(request, call.asks);
     input.url_path = call.url_path;
     input.protocol = protocol;
-    predict(request, state, model, call.version.as_deref(), input).await
+    let version = call.version.as_deref();
+    predict(request, state, (model, version), input, started).await
 }
 
 /// `/invocations`: the query's `model_name`, else the only model that was loaded at the start, else
@@ -127,6 +137,7 @@ async fn invoke(
     request: &HttpRequest,
     payload: &mut Payload,
     state: &State,
+    started: Instant,
 ) -> Result<HttpResponse, ServeError> {
     let find = |name: String| {
         let model = state.registry.resolve(&name, None);
@@ -140,8 +151,8 @@ async fn invoke(
     if let Some(model) = known.as_ref().filter(|_| request.method() != Method::OPTIONS) {
         model.expect_workers(None)?;
     }
-    let mut input = body::read(request, payload, state.max_request_size).await?;
-    body::add_query(request, &mut input);
+    let mut input = body::read(request, payload, state.body_limits, &state.bounds).await?;
+    body::add_query(request, &mut input, state.bounds.parts_max);
     let model = match known {
         Some(model) => model,
         None => {
@@ -153,7 +164,7 @@ async fn invoke(
         return Ok(response::json(StatusCode::OK, &openapi::model(&model.name)));
     }
     input.explain = asks_why(request, Asks::AsHeader);
-    predict(request, state, model, None, input).await
+    predict(request, state, (model, None), input, started).await
 }
 
 fn asks_why(request: &HttpRequest, asks: Asks) -> bool {
@@ -170,13 +181,17 @@ fn asks_why(request: &HttpRequest, asks: Asks) -> bool {
 async fn predict(
     request: &HttpRequest,
     state: &State,
-    model: Arc<Model>,
-    version: Option<&str>,
+    (model, version): (Arc<Model>, Option<&str>),
     mut input: RequestInput,
+    started: Instant,
 ) -> Result<HttpResponse, ServeError> {
     input.accept = body::accept(request);
     input.request_id = RequestId::of(request).as_str().into();
     let name = model.name.clone();
+    let trace = trace::current();
+    if let Some(trace) = &trace {
+        trace.asks(&name, version);
+    }
     input.sequence = body::sequence(request)?;
     // Found again: the body may have taken its time.
     drop(model);
@@ -184,5 +199,24 @@ async fn predict(
     if answer.prediction.body.len() > state.max_response_size {
         return Err(ServeError::response_too_large(state.max_response_size));
     }
-    Ok(response::prediction(answer.prediction))
+    let timing = state.server_timing.then(|| timing(&answer, started.elapsed(), trace.as_ref()));
+    let mut response = response::prediction(answer.prediction);
+    if let Some(timing) = timing.flatten() {
+        response.headers_mut().insert(SERVER_TIMING, timing);
+    }
+    Ok(response)
+}
+
+/// `Server-Timing` of a prediction.
+fn timing(answer: &Answer, total: Duration, trace: Option<&RequestTrace>) -> Option<HeaderValue> {
+    let traceparent = trace.map(RequestTrace::traceparent);
+    let timings = Timings {
+        queue: answer.queued,
+        preprocess: answer.preprocess,
+        forward: answer.forward,
+        postprocess: answer.postprocess,
+        total,
+        traceparent: traceparent.as_deref(),
+    };
+    timings.header()
 }

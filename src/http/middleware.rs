@@ -22,6 +22,7 @@ use pin_project_lite::pin_project;
 
 use super::access_log::AccessLine;
 use super::request_id::{RequestId, X_REQUEST_ID};
+use super::traced::TraceId;
 use crate::cors::CorsOutcome;
 use crate::metrics::{Metrics, ResponseCounters};
 
@@ -75,9 +76,19 @@ impl AccessLog {
             let request_id = RequestId::choose(&request.headers);
             response.headers_mut().insert(X_REQUEST_ID, request_id.value());
             let headers = response.headers();
-            let (cors, listener) = (Some(outcome), self.listener);
+            let (cors, trace_id, listener) = (Some(outcome), None, self.listener);
             let request_id = &request_id;
-            AccessLine { listener, request, request_id, status, headers, cors, started }.write();
+            let line = AccessLine {
+                listener,
+                request,
+                request_id,
+                status,
+                headers,
+                cors,
+                trace_id,
+                started,
+            };
+            line.write();
         }
     }
 }
@@ -151,7 +162,9 @@ where
         this.log.responses.count(status.as_u16());
         if this.log.enabled {
             let request = response.request();
-            let cors = request.extensions().get::<CorsOutcome>().copied();
+            let extensions = request.extensions();
+            let cors = extensions.get::<CorsOutcome>().copied();
+            let trace_id = extensions.get::<TraceId>().map(|TraceId(id)| id.as_str());
             AccessLine {
                 listener: this.log.listener,
                 request: request.head(),
@@ -159,6 +172,7 @@ where
                 status,
                 headers: response.headers(),
                 cors,
+                trace_id,
                 started: *this.started,
             }
             .write();

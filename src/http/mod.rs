@@ -1,6 +1,7 @@
 //! The three listeners' APIs over actix: read the request, call one room, write the answer.
 //!
 //! ```text
+//! connection/     what one client may hold of the network
 //! gate.rs         a preflight ends here, before the application
 //! middleware.rs   request id, headers, counters, access log      every request
 //!   beacon.rs     what browsers report, of pages that are refused, too
@@ -8,27 +9,37 @@
 //!     (auth)      requests without the key that access.rs says   PURE
 //!       dispatch    one entry per listener, here below
 //!         route.rs  path -> route                                PURE
-//!         body.rs   body -> RequestInput
+//!         body.rs  inflate.rs  body -> RequestInput, within request_bounds.rs
 //!         inference.rs  open_inference.rs  management/  token.rs  metrics.rs  openapi_json.rs
-//!         response.rs   Prediction, ServeError or Refusal -> answer
+//!         page.rs       the embedded pages, and console/ for what one of them asks for
+//!         traced.rs    server_timing.rs                         what it took, to whom it may concern
+//!         response.rs  compression.rs  Prediction, ServeError or Refusal -> answer
 //! ```
 
 mod access;
 mod access_log;
 mod beacon;
 mod body;
+mod compression;
+pub mod connection;
+mod console;
 mod gate;
 mod inference;
+mod inflate;
 mod management;
 mod metrics;
 mod middleware;
 mod open_inference;
 mod openapi_json;
+mod page;
+mod request_bounds;
 mod request_id;
 mod response;
 mod route;
+mod server_timing;
 mod state;
 mod token;
+mod traced;
 
 use std::panic::AssertUnwindSafe;
 
@@ -42,9 +53,11 @@ pub use access::{
     inference_access, inference_and_management_access, management_access, metrics_access,
 };
 pub use beacon::Beacon;
-pub use body::take_apart;
+pub use body::{BodyLimits, take_apart};
+pub use compression::Compression;
 pub use gate::PreflightGate;
 pub use middleware::AccessLog;
+pub use request_bounds::{BodyMemory, RequestBounds};
 pub use state::State;
 
 use self::route::InferenceRoute;
@@ -61,7 +74,9 @@ pub async fn inference(
     state: web::Data<State>,
 ) -> HttpResponse {
     let mut payload = payload.into_inner();
-    let response = finish(inference::answer(&request, &mut payload, &state)).await;
+    let answer = bounded(&request, &state, inference::answer(&request, &mut payload, &state));
+    let answer = finish(&request, &state, answer);
+    let response = traced::traced(&request, &state, answer).await;
     body::drain(&mut payload).await;
     response
 }
@@ -73,14 +88,16 @@ pub async fn management(
     state: web::Data<State>,
 ) -> HttpResponse {
     let mut payload = payload.into_inner();
-    let response = finish(management::answer(&request, &mut payload, &state)).await;
+    let answer = bounded(&request, &state, management::answer(&request, &mut payload, &state));
+    let response = finish(&request, &state, answer).await;
     body::drain(&mut payload).await;
     response
 }
 
 /// Every request of the metrics listener.
 pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    finish(async { metrics::answer(&request, &state) }).await
+    let answer = async { metrics::answer(&request, &state) };
+    finish(&request, &state, bounded(&request, &state, answer)).await
 }
 
 /// Every request of a listener that serves inference and management (TorchServe's `ALL`): the path
@@ -93,14 +110,16 @@ pub async fn inference_and_management(
     if InferenceRoute::of(request.path()) == InferenceRoute::OpenApi {
         let mut payload = payload.into_inner();
         let api = ServedApi::InferenceAndManagement;
-        let response = finish(async { openapi_json::answer(&request, &state, api) }).await;
+        let answer = async { openapi_json::answer(&request, &state, api) };
+        let response = finish(&request, &state, answer).await;
         body::drain(&mut payload).await;
         return response;
     }
     if route::asks_for_description(request.method(), request.path()) {
         let mut payload = payload.into_inner();
         let description = openapi::inference_and_management();
-        let response = response::json(StatusCode::OK, &description);
+        let answer = async { Ok(response::json(StatusCode::OK, &description)) };
+        let response = finish(&request, &state, answer).await;
         body::drain(&mut payload).await;
         return response;
     }
@@ -124,10 +143,25 @@ pub fn refuse(
     .boxed_local()
 }
 
+/// The answer, if the request's target is not too long.
+async fn bounded(
+    request: &HttpRequest,
+    state: &State,
+    answer: impl Future<Output = Result<HttpResponse, ServeError>>,
+) -> Result<HttpResponse, ServeError> {
+    let limit = state.bounds.url_max_length;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limit { Err(ServeError::url_too_long(limit)) } else { answer.await }
+}
+
 /// The answer, whatever happened: an error becomes TorchServe's JSON, a panic a 500.
-async fn finish(answer: impl Future<Output = Result<HttpResponse, ServeError>>) -> HttpResponse {
+async fn finish(
+    request: &HttpRequest,
+    state: &State,
+    answer: impl Future<Output = Result<HttpResponse, ServeError>>,
+) -> HttpResponse {
     let error = match AssertUnwindSafe(answer).catch_unwind().await {
-        Ok(Ok(response)) => return response,
+        Ok(Ok(response)) => return state.compression.apply(request, response).await,
         Ok(Err(error)) => error,
         // The panic hook has logged the message and the place.
         Err(_) => ServeError::internal(),

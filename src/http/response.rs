@@ -8,13 +8,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 
+use super::compression::OfAModel;
+use super::inflate;
 use crate::auth::{Refusal, RefusalReason, Scope};
 use crate::error::ServeError;
 use crate::handlers::{Pieces, Prediction};
@@ -59,10 +61,12 @@ pub(super) fn prediction(prediction: Prediction) -> HttpResponse {
             _ => tracing::warn!(name, "a handler's header cannot be sent"),
         }
     }
-    match prediction.rest {
+    let mut response = match prediction.rest {
         None => response.body(prediction.body),
         Some(rest) => response.streaming(in_pieces(prediction.body, rest)),
-    }
+    };
+    response.extensions_mut().insert(OfAModel);
+    response
 }
 
 /// A body that is made while it is sent. Between two pieces other clients have their turn; a piece
@@ -101,7 +105,16 @@ pub(super) fn open_inference_error(error: &ServeError) -> HttpResponse {
     }
     let status = status_of(error);
     let torchserve = ErrorBody { code: status.as_u16(), kind: error.kind, message: &error.message };
-    json(status, &Both { torchserve, error: &error.message })
+    with_codings(json(status, &Both { torchserve, error: &error.message }))
+}
+
+/// The answer to an unknown coding says which there are.
+fn with_codings(mut response: HttpResponse) -> HttpResponse {
+    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        let codings = HeaderValue::from_static(inflate::ACCEPTED);
+        response.headers_mut().insert(ACCEPT_ENCODING, codings);
+    }
+    response
 }
 
 fn status_of(error: &ServeError) -> StatusCode {
@@ -112,7 +125,7 @@ fn status_of(error: &ServeError) -> StatusCode {
 pub(crate) fn error(error: &ServeError) -> HttpResponse {
     let status = status_of(error);
     let body = ErrorBody { code: status.as_u16(), kind: error.kind, message: &error.message };
-    json(status, &body)
+    with_codings(json(status, &body))
 }
 
 /// The answer to a request without the key that it needs: 400 as in TorchServe, with the challenge

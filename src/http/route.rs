@@ -8,6 +8,7 @@
 use actix_web::http::Method;
 
 use crate::cors::{decode_path, is_reserved, segments};
+use crate::pages::File;
 
 /// A route of the inference listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum InferenceRoute {
     ApiDescription,
     /// `/openapi.json`.
     OpenApi,
+    /// `/docs` and its files.
+    Page(File),
     /// `/ping` and anything below it.
     Ping,
     /// A path that asks a model.
@@ -99,6 +102,12 @@ pub(super) enum ManagementRoute {
     ApiDescription,
     /// `/openapi.json`.
     OpenApi,
+    /// `/console`, `/docs` and their files.
+    Page(File),
+    /// `/console/state`: what the console shows.
+    ConsoleState,
+    /// `/console/explain`: what becomes of a page's request.
+    ConsoleExplain,
     /// `/token`: replaces a key.
     Token,
     /// `/models`.
@@ -166,6 +175,11 @@ impl InferenceRoute {
     pub(super) fn of(path: &str) -> InferenceRoute {
         let decoded = decode_path(path);
         let words: Vec<&str> = segments(&decoded).collect();
+        if let ["docs", ..] = words.as_slice()
+            && let Some(file) = File::of(&words)
+        {
+            return InferenceRoute::Page(file);
+        }
         match words.as_slice() {
             [] => InferenceRoute::Root,
             ["api-description"] => InferenceRoute::ApiDescription,
@@ -273,10 +287,15 @@ impl ManagementRoute {
         let decoded = decode_path(path);
         let words: Vec<&str> = segments(&decoded).collect();
         let owned = |word: &str| word.to_owned();
+        if let Some(file) = File::of(&words) {
+            return ManagementRoute::Page(file);
+        }
         match words.as_slice() {
             [] => ManagementRoute::Root,
             ["api-description"] => ManagementRoute::ApiDescription,
             ["openapi.json"] => ManagementRoute::OpenApi,
+            ["console", "state"] => ManagementRoute::ConsoleState,
+            ["console", "explain"] => ManagementRoute::ConsoleExplain,
             ["token"] => ManagementRoute::Token,
             ["models"] => ManagementRoute::Models,
             ["workflows"] => ManagementRoute::Workflows,

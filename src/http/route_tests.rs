@@ -43,6 +43,11 @@ fn table() -> Vec<(&'static str, InferenceRoute)> {
         ("/openapi.json", InferenceRoute::OpenApi),
         ("/openapi.json/x", InferenceRoute::None),
         ("/openapi.json/predict", call("torchserve header openapi.json")),
+        ("/docs", InferenceRoute::Page(crate::pages::File::Docs)),
+        ("/docs/docs.js", InferenceRoute::Page(crate::pages::File::DocsScript)),
+        ("/docs/predict", call("torchserve header docs")),
+        ("/docs/x", InferenceRoute::None),
+        ("/console", InferenceRoute::None),
         ("/api-description/", InferenceRoute::ApiDescription),
         ("/api-description/x", InferenceRoute::None),
         ("/predictions/digits", call("torchserve predict digits")),
@@ -187,6 +192,14 @@ fn described_as(route: &InferenceRoute) -> Vec<&'static str> {
         InferenceRoute::Root => vec!["/"],
         InferenceRoute::ApiDescription => vec!["/api-description"],
         InferenceRoute::OpenApi => vec!["/openapi.json"],
+        // The files of a page are its own.
+        InferenceRoute::Page(file) => {
+            if file.is_page() {
+                vec!["/docs"]
+            } else {
+                vec![]
+            }
+        }
         InferenceRoute::Ping => vec!["/ping"],
         InferenceRoute::Invocations => vec!["/invocations"],
         InferenceRoute::Workflow { .. } => vec!["/wfpredict/{workflow}"],
@@ -249,6 +262,11 @@ fn managed_as(route: &ManagementRoute) -> Option<&'static str> {
         ManagementRoute::Root => "/",
         ManagementRoute::ApiDescription => "/api-description",
         ManagementRoute::OpenApi => "/openapi.json",
+        ManagementRoute::Page(crate::pages::File::Docs) => "/docs",
+        ManagementRoute::Page(crate::pages::File::Console) => "/console",
+        ManagementRoute::Page(_) => return None,
+        ManagementRoute::ConsoleState => "/console/state",
+        ManagementRoute::ConsoleExplain => "/console/explain",
         ManagementRoute::Token => "/token",
         ManagementRoute::Models => "/models",
         ManagementRoute::Model { version: None, .. } => "/models/{model_name}",
@@ -306,6 +324,10 @@ fn every_management_route_is_in_the_openapi_document_and_every_path_of_it_is_tha
         "/",
         "/api-description",
         "/openapi.json",
+        "/docs",
+        "/console",
+        "/console/state",
+        "/console/explain",
         "/token",
         "/models",
         "/models/digits",

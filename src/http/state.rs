@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::body::BodyLimits;
+use super::compression::Compression;
+use super::request_bounds::RequestBounds;
 use crate::auth::TokenAuthorization;
 use crate::cors_live::LiveCors;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::trace::Tracer;
 
 /// The state of one server.
 #[derive(Clone)]
@@ -15,10 +19,18 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// The metrics.
     pub metrics: Metrics,
+    /// Records requests; none when OpenTelemetry is off.
+    pub tracer: Option<Tracer>,
+    /// `server_timing`: predictions tell where their time went.
+    pub server_timing: bool,
+    /// What the body of a request may be at most.
+    pub body_limits: BodyLimits,
+    /// Which answers are compressed.
+    pub compression: Compression,
     /// The CORS policies in force, and what is counted of them.
     pub cors: Arc<LiveCors>,
-    /// `max_request_size`, in bytes.
-    pub max_request_size: usize,
+    /// The other bounds of a request.
+    pub bounds: RequestBounds,
     /// `max_response_size`, in bytes of a prediction.
     pub max_response_size: usize,
     /// The keys; none when token authorization is off.

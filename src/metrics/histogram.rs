@@ -159,6 +159,15 @@ impl Histogram {
         stripe.sum.fetch_add(value, Ordering::Relaxed);
     }
 
+    /// How many values are up to each bound and above the one before; at last, above all bounds.
+    pub(super) fn counts(&self) -> Vec<u64> {
+        let of = |bucket: usize| {
+            let counts = self.stripes.iter().filter_map(move |stripe| stripe.counts.get(bucket));
+            counts.map(|count| count.load(Ordering::Relaxed)).sum()
+        };
+        (0..=self.bounds.len()).map(of).collect()
+    }
+
     /// How many values there were.
     pub(super) fn count(&self) -> u64 {
         let counts = self.stripes.iter().flat_map(|stripe| &stripe.counts);

@@ -11,10 +11,12 @@
 //!   torchserve.rs        to a series, to a line of log_file.rs, or nowhere
 //!   torchserve_model.rs  those of one model version
 //!   model.rs             all that is counted of one model version
+//!   view.rs              what was counted of a version, for the console
 //!   responses.rs         all that is counted of one listener
 //!   histogram.rs         histograms that threads write without waiting for each other
 //!   stripe.rs            a place for each thread
 //!   downloads.rs         models that are downloaded
+//!   traces.rs            OpenTelemetry spans, while there are some
 //!   system.rs gpu.rs     processor, memory, disk, GPUs
 //!   text.rs              Prometheus' text
 //! ```
@@ -33,8 +35,10 @@ mod system;
 mod text;
 mod torchserve;
 mod torchserve_model;
+mod traces;
+mod view;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use prometheus::core::Collector;
@@ -53,6 +57,10 @@ pub use system::SystemMetrics;
 pub use text::TEXT_FORMAT;
 use torchserve::{Series, TorchServe};
 use torchserve_model::RegisteredVersions;
+pub use traces::TraceMetrics;
+pub use view::{Durations, Latencies, Outcomes};
+
+use crate::telemetry::RollingSettings;
 
 /// All metric families of one server. Cheap to clone.
 #[derive(Clone)]
@@ -88,8 +96,17 @@ pub struct MetricsSettings {
     pub mode: MetricsMode,
     /// `metrics_config`.
     pub definitions: Definitions,
-    /// `METRICS_LOCATION`: the folder of the files that `mode` writes.
-    pub folder: PathBuf,
+    /// The files that `mode` writes.
+    pub files: MetricsFiles,
+}
+
+/// The files of `metrics_mode=log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsFiles {
+    /// `ts_metrics.log`.
+    pub server: RollingSettings,
+    /// `model_metrics.log`.
+    pub model: RollingSettings,
 }
 
 /// Why there are no metrics.
@@ -114,6 +131,25 @@ const SECONDS: [f64; 18] = [
 const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 const MODEL: [&str; 2] = ["model_name", "model_version"];
 
+/// TorchServe's folder, in the working directory.
+const FOLDER: &str = "logs";
+
+// === impl MetricsFiles ===
+
+impl MetricsFiles {
+    /// TorchServe's names in a folder: `METRICS_LOCATION`.
+    pub fn in_folder(folder: &Path) -> MetricsFiles {
+        let file = |name: &str| RollingSettings::torchserve(folder.join(name));
+        MetricsFiles { server: file("ts_metrics.log"), model: file("model_metrics.log") }
+    }
+}
+
+impl Default for MetricsFiles {
+    fn default() -> MetricsFiles {
+        MetricsFiles::in_folder(Path::new(FOLDER))
+    }
+}
+
 // === impl Metrics ===
 
 impl Metrics {
@@ -131,8 +167,8 @@ impl Metrics {
     /// # Errors
     /// [`MetricsError`].
     pub fn with(settings: &MetricsSettings, hostname: &str) -> Result<Metrics, MetricsError> {
-        let MetricsSettings { mode, definitions, folder } = settings;
-        let torchserve = TorchServe::new(definitions, *mode, folder, hostname)?;
+        let MetricsSettings { mode, definitions, files } = settings;
+        let torchserve = TorchServe::new(definitions, *mode, files, hostname)?;
         let families = Families::new();
         let count = |name: &str, help: &str, labels: &[&str]| {
             let family = IntCounterVec::new(Opts::new(name, help), labels)?;

@@ -3,7 +3,6 @@
 
 use std::fmt::Write;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
@@ -12,6 +11,7 @@ use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, Opts,
 };
 
+use super::MetricsFiles;
 use super::definitions::{Definition, Definitions, Kind, Source};
 use super::log_file::LogFile;
 use super::mode::MetricsMode;
@@ -65,7 +65,7 @@ const BUCKETS: [f64; 14] =
 
 /// The files of `metrics_mode=log`, made when something goes there.
 struct LogFiles<'a> {
-    folder: &'a Path,
+    places: &'a MetricsFiles,
     server: Option<LogFile>,
     model: Option<LogFile>,
     guards: Vec<LogGuard>,
@@ -74,17 +74,17 @@ struct LogFiles<'a> {
 // === impl TorchServe ===
 
 impl TorchServe {
-    /// The metrics of `definitions`; files are made in `folder` when `mode` writes some.
+    /// The metrics of `definitions`; `files` are made when `mode` writes some.
     ///
     /// # Errors
     /// The file that cannot be opened, and why.
     pub(super) fn new(
         definitions: &Definitions,
         mode: MetricsMode,
-        folder: &Path,
+        files: &MetricsFiles,
         hostname: &str,
     ) -> io::Result<TorchServe> {
-        let mut files = LogFiles { folder, server: None, model: None, guards: Vec::new() };
+        let mut files = LogFiles { places: files, server: None, model: None, guards: Vec::new() };
         // TorchServe makes both when it starts.
         if mode.logs() {
             files.of(Source::Server)?;
@@ -188,15 +188,13 @@ impl Place {
 
 impl LogFiles<'_> {
     fn of(&mut self, source: Source) -> io::Result<LogFile> {
-        let (file, name) = match source {
-            Source::Server => (&mut self.server, "ts_metrics.log"),
-            Source::Model => (&mut self.model, "model_metrics.log"),
+        let (file, place) = match source {
+            Source::Server => (&mut self.server, &self.places.server),
+            Source::Model => (&mut self.model, &self.places.model),
         };
         if file.is_none() {
-            let shown = self.folder.join(name);
-            let open = LogFile::open(self.folder, name);
-            let (log, guard) = open.map_err(|error| {
-                let text = format!("{} cannot be written: {error}", shown.display());
+            let (log, guard) = LogFile::open(place.clone()).map_err(|error| {
+                let text = format!("{} cannot be written: {error}", place.path.display());
                 io::Error::new(error.kind(), text)
             })?;
             *file = Some(log);
@@ -253,8 +251,8 @@ mod tests {
 
     fn lines(mode: MetricsMode) -> (usize, String, String) {
         let folder = tempfile::tempdir().unwrap();
-        let metrics =
-            TorchServe::new(&Definitions::default(), mode, folder.path(), "host-a").unwrap();
+        let files = MetricsFiles::in_folder(folder.path());
+        let metrics = TorchServe::new(&Definitions::default(), mode, &files, "host-a").unwrap();
         metrics.series("Requests2XX", &["Host"]).update(1.0);
         metrics.series("ts_inference_requests_total", &["m", "default"]).update(1.0);
         metrics.series("WorkerLoadTime", &["W-9000-m_1.0", "Host"]).update(12.5);
@@ -305,7 +303,8 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_named() {
         let folder = tempfile::NamedTempFile::new().unwrap();
         let definitions = Definitions::default();
-        let error = TorchServe::new(&definitions, MetricsMode::Log, folder.path(), "h").err();
+        let files = MetricsFiles::in_folder(folder.path());
+        let error = TorchServe::new(&definitions, MetricsMode::Log, &files, "h").err();
         let text = error.unwrap().to_string();
         assert!(text.contains("ts_metrics.log cannot be written"), "{text}");
     }

@@ -156,7 +156,7 @@ impl Plan {
                 );
             }
         }
-        let names = [&expected.methods[..], &[self.request.clone()]].concat();
+        let names = [&expected.methods[..], std::slice::from_ref(&self.request)].concat();
         for method in &names {
             if !is_token(method) {
                 return flag("--method", format!("`{}` is no method", method.escape_debug()));

@@ -18,7 +18,8 @@ use crate::batching::{
     PredictError, PushError, SequenceLimits, Sequences, SequencesFull, Turn, unpanicked,
 };
 use crate::handlers::{Handler, HandlerError, RequestInput, Sample, SequenceCall, TensorMetadata};
-use crate::metrics::{ModelMetrics, RawForward, Served};
+use crate::metrics::{Latencies, ModelMetrics, Outcomes, RawForward, Served};
+use crate::trace::{self, Step};
 
 /// A model version that is registered.
 pub struct Model {
@@ -167,6 +168,10 @@ impl Model {
             Preprocessing::Here(input) => unpanicked(|| self.handler.preprocess(input)),
             Preprocessing::InPool(decoding) => decoding.wait().await,
         };
+        let preprocess = began.elapsed();
+        if let Some(trace) = trace::current() {
+            trace.step(Step::Decode, began, began + preprocess);
+        }
         let sample = preprocessed.map_err(|Panicked(text)| {
             let span = self.span(request_id);
             span.in_scope(|| tracing::error!(panic = text, "preprocessing panicked"));
@@ -176,17 +181,18 @@ impl Model {
             HandlerError::BadInput(text) => ModelError::BadInput(text),
             HandlerError::Model(text) => ModelError::Predict(PredictError::Failed(text)),
         })?;
-        self.metrics.preprocess(began.elapsed());
+        self.metrics.preprocess(preprocess);
         let Some(turn) = turn else {
             let sample = match flight.run(sample).await {
-                Landing::Answer(answer) => return Ok(answer?),
+                Landing::Answer(answer) => return Ok(Answer { preprocess, ..answer? }),
                 Landing::Queue(sample) => sample,
             };
-            return self.queued(admission, sample, request_id, deadline, None).await;
+            let answer = self.queued(admission, sample, request_id, deadline, None).await?;
+            return Ok(Answer { preprocess, ..answer });
         };
         let id = turn.id().to_owned();
         let answer = self.queued(admission, sample, request_id, deadline, Some(turn)).await;
-        let mut answer = answer?;
+        let mut answer = Answer { preprocess, ..answer? };
         answer.prediction.headers.push((SEQUENCE_ID, id.into()));
         Ok(answer)
     }
@@ -209,7 +215,8 @@ impl Model {
     /// For a request that leaves its thread, so that log lines of others carry its id. One that does
     /// not needs none: making it costs as much as a small model's forward.
     fn span(&self, request_id: &str) -> tracing::Span {
-        tracing::info_span!("prediction", model = self.name, request_id)
+        let trace_id = trace::current().map(|trace| trace.trace_id());
+        tracing::info_span!("prediction", model = self.name, request_id, trace_id)
     }
 
     /// Refuses a request that no worker would serve, before its body is read or judged.
@@ -305,6 +312,16 @@ impl Model {
     /// What the workers have done since the model was loaded.
     pub fn work_done(&self) -> Served {
         self.metrics.work_done()
+    }
+
+    /// How long its requests took, step by step.
+    pub fn latencies(&self) -> Latencies {
+        self.metrics.latencies()
+    }
+
+    /// How its requests have ended.
+    pub fn outcomes(&self) -> Outcomes {
+        self.metrics.outcomes()
     }
 
     /// The limits of its sequences, if it has any.

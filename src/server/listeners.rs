@@ -5,17 +5,19 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpServer;
 use actix_web::dev::Server as ActixServer;
 use tokio::net::TcpSocket;
 
 use super::app::{AppState, Role, create_service};
+use super::plain;
 use super::tls::{self, Tls};
 use super::unix_socket::{self, SocketFile};
-use crate::config::{Config, ListenAddress};
+use crate::config::{self, Config, ListenAddress};
 use crate::engine::{available_cores, run_in_short_slices};
+use crate::http::connection::{Admission, ConnectionBounds};
 
 /// An open listener that does not serve yet.
 pub(super) struct Listener {
@@ -34,10 +36,7 @@ pub(super) struct Bounds {
     pub(super) workers: usize,
     /// Waiting connections that the kernel keeps.
     pub(super) backlog: u32,
-    /// An idle connection is kept this long.
-    pub(super) keep_alive: Duration,
-    /// A client has this long to send its request head.
-    pub(super) head_timeout: Duration,
+    pub(super) connections: ConnectionBounds,
     /// The rest of a body that nobody wants is read for this long.
     pub(super) linger: Duration,
     /// Requests in hand have this long when the server stops.
@@ -56,10 +55,6 @@ pub struct ListenError {
     pub reason: String,
 }
 
-/// A client has this long to send its request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// An idle connection is kept this long.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// After an early answer (413, 403) the rest of the body is read and dropped for this long, so that
 /// the client reads the answer instead of a reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -94,8 +89,7 @@ pub(super) fn open(
         let bounds = Bounds {
             workers,
             backlog: BACKLOG,
-            keep_alive: KEEP_ALIVE,
-            head_timeout: HEAD_TIMEOUT,
+            connections: connection_bounds(&config.connections),
             linger: LINGER,
             shutdown_timeout,
         };
@@ -103,6 +97,18 @@ pub(super) fn open(
             .map_err(|error| explain(key, address, &error))
     };
     listeners.into_iter().map(open).collect()
+}
+
+fn connection_bounds(config: &config::ConnectionBounds) -> ConnectionBounds {
+    ConnectionBounds {
+        total: config.total,
+        per_address: config.per_address.map(std::num::NonZeroUsize::get),
+        head_timeout: config.head_timeout,
+        write_timeout: config.write_timeout,
+        write_min_rate: config.write_min_rate,
+        keep_alive: config.keep_alive,
+        streams: config.streams,
+    }
 }
 
 fn open_one(
@@ -130,26 +136,20 @@ fn open_one(
         let shown = shown(address, &addresses);
         return Ok(Listener { role, addresses, shown, server, socket_file: None });
     }
-    let server = HttpServer::new(service)
-        .workers(bounds.workers)
-        .backlog(bounds.backlog)
-        .keep_alive(bounds.keep_alive)
-        .client_request_timeout(bounds.head_timeout)
-        .client_disconnect_timeout(bounds.linger)
-        // A client that closes its end has gone away, as for nginx: nothing more is done for it.
-        .h1_allow_half_closed(false)
-        .shutdown_timeout(bounds.shutdown_timeout.as_secs())
-        .disable_signals();
-    let (server, socket_file) = match address {
-        ListenAddress::Tcp { host, port, .. } => (server.bind((host.as_str(), *port))?, None),
+    let (server, addresses, socket_file) = match address {
+        ListenAddress::Tcp { host, port, .. } => {
+            let sockets = bind_all(host, *port, bounds.backlog)?;
+            let addresses: Result<Vec<_>, _> =
+                sockets.iter().map(TcpListener::local_addr).collect();
+            (plain::serve(sockets, bounds, service)?, addresses?, None)
+        }
         ListenAddress::Unix(path) => {
-            let (listener, file) = unix_socket::open(path, socket_mode, BACKLOG)?;
-            (server.listen_uds(listener)?, Some(file))
+            let (listener, file) = unix_socket::open(path, socket_mode, bounds.backlog)?;
+            (plain::serve_unix(listener, bounds, service)?, Vec::new(), Some(file))
         }
     };
-    let addresses = server.addrs();
     let shown = shown(address, &addresses);
-    Ok(Listener { role, addresses, shown, server: server.run(), socket_file })
+    Ok(Listener { role, addresses, shown, server, socket_file })
 }
 
 /// The address with the port that was really taken.
@@ -183,6 +183,13 @@ fn bind_one(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(backlog)?.into_std()
+}
+
+impl Bounds {
+    /// Places for the connections of one listener.
+    pub(super) fn admission(&self) -> Arc<Admission> {
+        Admission::new(self.connections.total, self.connections.per_address)
+    }
 }
 
 fn explain(key: &'static str, address: &ListenAddress, error: &io::Error) -> ListenError {

@@ -6,6 +6,7 @@
 mod app;
 mod cors_source;
 mod listeners;
+mod plain;
 mod self_test;
 mod shutdown;
 mod snapshots;
@@ -32,6 +33,7 @@ use crate::engine::Engine;
 use crate::handlers::Catalog;
 use crate::metrics::{Metrics, SystemMetrics};
 use crate::registry::{LoadRequest, Registry};
+use crate::trace::Tracer;
 use listeners::Listener;
 use self_test::Target;
 use snapshots::Recorder;
@@ -54,6 +56,8 @@ pub struct Server {
     /// None when no address is `https://`.
     tls: Option<Tls>,
     metrics: Metrics,
+    /// None when OpenTelemetry is off.
+    tracer: Option<Tracer>,
     /// The collector of the machine's metrics, and how often it is asked.
     system_metrics: Option<(Duration, SystemMetrics)>,
     phase: watch::Sender<Phase>,

@@ -19,6 +19,9 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The workers have this long after that.
 const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The collector has this long to take the last spans.
+const TRACES_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A task that ends with the server.
 struct Following(tokio::task::JoinHandle<()>);
 
@@ -38,6 +41,7 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
         recorder,
         unpack_dir,
         metrics,
+        tracer,
         system_metrics,
         tls,
         app,
@@ -98,6 +102,9 @@ pub(super) async fn serve(server: Server) -> std::io::Result<()> {
     let closing = tokio::task::spawn_blocking(move || {
         registry.close(WORKERS_TIMEOUT);
         metrics.end_logs();
+        if let Some(tracer) = tracer {
+            tracer.end(TRACES_TIMEOUT);
+        }
     });
     closing.await.map_err(std::io::Error::other)?;
     drop(unpack_dir);

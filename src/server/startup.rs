@@ -18,15 +18,16 @@ use crate::auth::{KeyFileError, NoRandomness, PublishedKeys, TokenAuthorization}
 use crate::batching::{DecodePool, Filling};
 use crate::config::{
     self, BatchPolicy, Config, CorsSource, ListenAddress, LoadModels, ModelEntry,
-    ProcessEnvironment, Scheme, ServiceEnvelope,
+    ProcessEnvironment, ResponseCompression, Scheme, ServiceEnvelope,
 };
 use crate::cors_live::LiveCors;
 use crate::download::Downloads;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
 use crate::handlers::Envelope;
-use crate::http::State;
+use crate::http::{BodyLimits, BodyMemory, Compression, RequestBounds, State};
 use crate::metrics::{Metrics, MetricsError};
 use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
+use crate::trace::Tracer;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,11 @@ pub enum StartError {
     /// The system grants no threads for preprocessing.
     #[error("the system grants no decode threads: {0}; lower decode_threads")]
     Threads(std::io::Error),
+    /// Traces are wanted and cannot be exported.
+    #[error(
+        "OTEL_*: traces cannot be exported: {0}; set OTEL_TRACES_EXPORTER=none to start without"
+    )]
+    Traces(std::io::Error),
     /// The metrics' files cannot be written.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -140,13 +146,31 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         true => None,
         false => Some(TokenAuthorization::new(config.token_expiration, SystemTime::now())?),
     };
+    let tracer = start_tracer(&config, &metrics)?;
     let system_metrics = config.system_metrics.map(|every| (every, metrics.system(gpus)));
     let app = AppState {
         state: State {
             registry: Arc::clone(&registry),
             metrics: metrics.clone(),
+            tracer: tracer.clone(),
+            server_timing: config.server_timing,
+            body_limits: BodyLimits {
+                size: config.max_request_size,
+                ratio: config.max_request_ratio,
+            },
+            compression: match config.response_compression {
+                ResponseCompression::Off => Compression::Off,
+                ResponseCompression::Descriptions => Compression::Descriptions,
+                ResponseCompression::All => Compression::All,
+            },
             cors: live_cors(&config, &metrics)?,
-            max_request_size: config.max_request_size,
+            bounds: RequestBounds {
+                url_max_length: config.url_max_length,
+                body_timeout: config.bodies.timeout,
+                body_min_rate: config.bodies.min_rate,
+                parts_max: config.bodies.parts_max,
+                memory: BodyMemory::new(config.bodies.memory_max),
+            },
             max_response_size: config.max_response_size,
             authorization: authorization.clone(),
             enable_model_api: config.enable_model_api,
@@ -171,11 +195,20 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
         unpack_dir,
         tls,
         metrics,
+        tracer,
         system_metrics,
         phase: watch::Sender::new(Phase::Loading),
         stop: Arc::new(watch::Sender::new(false)),
         reload: Arc::new(watch::Sender::new(0)),
     })
+}
+
+/// Traces, where the environment asks for them.
+fn start_tracer(config: &Config, metrics: &Metrics) -> Result<Option<Tracer>, StartError> {
+    let Some(settings) = &config.traces else { return Ok(None) };
+    let tracer = Tracer::start(settings, metrics.traces()?).map_err(StartError::Traces)?;
+    tracing::info!("OpenTelemetry: traces go to {}", settings.endpoint);
+    Ok(Some(tracer))
 }
 
 #[cfg(feature = "torch")]
@@ -278,6 +311,7 @@ fn of_entry(entry: &ModelEntry) -> PartialSettings {
         max_batch_delay: entry.max_batch_delay,
         response_timeout: entry.response_timeout,
         startup_timeout: entry.startup_timeout,
+        client_timeout: entry.client_timeout,
         default_version: entry.default_version,
         ..PartialSettings::default()
     }

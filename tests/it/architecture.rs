@@ -10,7 +10,7 @@ use crate::support::checkout;
 const ROOMS: &[(&str, &[&str])] = &[
     ("archive", &[]),
     ("auth", &["unfinished"]),
-    ("batching", &["engine", "handlers", "metrics"]),
+    ("batching", &["engine", "handlers", "metrics", "trace"]),
     ("bench", &[]),
     ("cli", &[]),
     (
@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("config", &["cli", "cors", "download", "metrics", "snapshot"]),
+    ("config", &["cli", "cors", "download", "metrics", "snapshot", "telemetry", "trace"]),
     ("cors", &[]),
     ("cors_live", &["cors", "metrics"]),
     ("download", &["metrics", "unfinished"]),
@@ -48,14 +48,17 @@ const ROOMS: &[(&str, &[&str])] = &[
             "handlers",
             "metrics",
             "openapi",
+            "pages",
             "registry",
+            "trace",
         ],
     ),
     ("metrics", &["telemetry"]),
     ("openapi", &[]),
+    ("pages", &[]),
     ("pid_file", &[]),
     ("probe", &["cors", "download"]),
-    ("registry", &["archive", "batching", "download", "engine", "handlers", "metrics"]),
+    ("registry", &["archive", "batching", "download", "engine", "handlers", "metrics", "trace"]),
     (
         "server",
         &[
@@ -72,11 +75,13 @@ const ROOMS: &[(&str, &[&str])] = &[
             "metrics",
             "registry",
             "snapshot",
+            "trace",
             "unfinished",
         ],
     ),
     ("snapshot", &["unfinished"]),
     ("telemetry", &[]),
+    ("trace", &["metrics"]),
     ("unfinished", &[]),
 ];
 
@@ -97,7 +102,9 @@ const CRATES: &[(&str, &[&str])] = &[
             "tests/",
         ],
     ),
-    ("hyper", &["bench/", "download/", "probe/"]),
+    ("hyper", &["bench/", "download/", "probe/", "trace/"]),
+    ("opentelemetry", &["trace/"]),
+    ("opentelemetry_sdk", &["trace/"]),
     ("std::env::var", &["config/source.rs"]),
 ];
 

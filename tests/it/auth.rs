@@ -22,7 +22,7 @@ use torchfront::cors_live::LiveCors;
 use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::TorchEngine;
 use torchfront::handlers::Catalog;
-use torchfront::http::State;
+use torchfront::http::{BodyLimits, Compression, State};
 use torchfront::metrics::Metrics;
 use torchfront::registry::{Defaults, Loader, Registry};
 use torchfront::server::{AppState, Role, create_app};
@@ -163,8 +163,12 @@ fn app(
     let state = State {
         registry,
         metrics,
+        tracer: None,
+        server_timing: true,
+        body_limits: BodyLimits { size: 1 << 20, ratio: 100 },
+        compression: Compression::Off,
         cors,
-        max_request_size: 1 << 20,
+        bounds: Default::default(),
         max_response_size: 1 << 20,
         authorization,
         enable_model_api: false,

@@ -123,6 +123,10 @@ fn examine_all(target: &str, check: fn(&[u8])) {
 
 fn examine_some(target: &str, check: fn(&[u8]), variants: usize) {
     // Longer without cargo-fuzz: FUZZ_TIMES=100 cargo test fuzz_corpus
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long this test runs is no setting of a server"
+    )]
     let times = std::env::var("FUZZ_TIMES").map_or(1, |times| times.parse().unwrap());
     let variants = variants * times;
     let seeds = seeds(target);

@@ -18,16 +18,16 @@ use crate::process::{command, properties, signal, text};
 use crate::support::{Client, TestServer, request};
 
 const ROW: &[u8] = b"[0.1, -0.2, 0.3, 0.4]";
-const HTTPS: &str = "inference_address=https://127.0.0.1:0";
+pub const HTTPS: &str = "inference_address=https://127.0.0.1:0";
 
 /// A key and a certificate for `localhost` on disk.
-struct Pair {
+pub struct Pair {
     folder: TempDir,
     certificate: CertificateDer<'static>,
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub fn new() -> Pair {
         let mut pair =
             Pair { folder: tempfile::tempdir().unwrap(), certificate: Vec::new().into() };
         pair.renew();
@@ -51,13 +51,13 @@ impl Pair {
     }
 
     /// Trusts this certificate and no other.
-    fn trust(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+    pub fn trust(&self, protocols: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         client_config(roots, protocols)
     }
 
-    fn serve(&self, archives: &[&str], lines: &[&str]) -> TestServer {
+    pub fn serve(&self, archives: &[&str], lines: &[&str]) -> TestServer {
         let own = self.lines();
         TestServer::start(archives, &[&[&*own[0], &*own[1]], lines].concat())
     }
@@ -89,7 +89,7 @@ fn get(address: SocketAddr, config: &Arc<ClientConfig>, path: &str) -> Result<u1
 }
 
 /// A connection of HTTP/2, in a runtime of its own.
-fn over_http2<T>(
+pub fn over_http2<T>(
     address: SocketAddr,
     config: Arc<ClientConfig>,
     work: impl AsyncFnOnce(SendRequest<Bytes>) -> T,

@@ -5,11 +5,12 @@
 
 Installs schemathesis once into the user's cache, starts the server on free ports with a scratch model
 store, and runs schemathesis against the three `/openapi.json` with a fixed seed and few examples an
-operation. Exit status 0: no server error, and no status, media type, body or header that a document
-does not name.
+operation; then again with token authorization, with each listener's key and without one. Exit status 0:
+no server error, and no status, media type, body or header that a document does not name.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import shutil
@@ -73,6 +74,12 @@ def main():
     parser.add_argument("--examples", type=int, default=5, help="of an operation")
     options = parser.parse_args()
     schemathesis = program()
+    ask_everything(schemathesis, options.bin, options.examples, tokens=False)
+    # What differs is who may ask: fewer examples say as much.
+    ask_everything(schemathesis, options.bin, 1, tokens=True)
+
+
+def ask_everything(schemathesis, binary, examples, tokens):
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         store = folder / "store"
@@ -85,19 +92,19 @@ def main():
         lines += [
             f"model_store={store}",
             f"load_models={','.join(LOADED)}",
-            "disable_token_authorization=true",
+            f"disable_token_authorization={str(not tokens).lower()}",
             "enable_model_api=true",
             "access_log=false",
         ]
         properties = folder / "config.properties"
         properties.write_text("\n".join(lines) + "\n")
-        command = [options.bin, "--foreground", "--start", "--ts-config", properties]
+        command = [pathlib.Path(binary).resolve(), "--foreground", "--start", "--ts-config", properties]
         with open(folder / "log", "w+") as log:
             server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
             try:
                 wait_until_ready(listeners["inference"], server)
-                failed = [name for name, port in listeners.items()
-                          if not conforms(schemathesis, name, port, folder, options.examples)]
+                failed = [label for label, port, key in asked(listeners, folder, tokens)
+                          if not conforms(schemathesis, label, port, key, folder, examples)]
                 if server.poll() is not None:
                     failed.append(f"the server ended with {server.returncode}")
             finally:
@@ -109,8 +116,22 @@ def main():
                 sys.exit(f"not as documented: {', '.join(failed)}")
 
 
-def conforms(schemathesis, name, port, folder, examples):
-    print(f"-- {name}", flush=True)
+def asked(listeners, folder, tokens):
+    """Label, port and key of each pass."""
+    if not tokens:
+        return [(name, port, None) for name, port in listeners.items()]
+    keys = json.loads((folder / "key_file.json").read_text())
+    inference, management = (keys[name]["key"] for name in ("inference", "management"))
+    return [
+        ("inference with its key", listeners["inference"], inference),
+        ("inference without a key", listeners["inference"], None),
+        ("management with its key", listeners["management"], management),
+        ("management with the key of another", listeners["management"], inference),
+    ]
+
+
+def conforms(schemathesis, label, port, key, folder, examples):
+    print(f"-- {label}", flush=True)
     command = [
         schemathesis, "--config-file", CONFIG, "run", f"http://127.0.0.1:{port}/openapi.json",
         "--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", str(examples),
@@ -118,6 +139,8 @@ def conforms(schemathesis, name, port, folder, examples):
         "--no-shrink", "--request-timeout", "30", "--warnings", "off", "--no-color",
         "--continue-on-failure",
     ]
+    if key:
+        command += ["--header", f"Authorization: Bearer {key}"]
     return subprocess.run(command, cwd=folder).returncode == 0
 
 

@@ -32,7 +32,7 @@ def record(server, probe, app):
             server.predict(app)
         server.predict("https://pr-7.preview.example.com", Cookie="session=1")
         server.preflight("https://scanner.example", "POST")
-        server.report(app, ok=40, network=step % 2)
+        server.report(app, ok=40, network=step % 2, blocked=0, preflight_blocked=0)
         if 25 < now < 50:
             for _ in range(2):
                 server.preflight(app, "POST", "content-type,x-new-header")

@@ -128,7 +128,11 @@ class Probe:
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                try:
+                    self.wfile.write(body)
+                except BrokenPipeError:
+                    # A scrape that was given up.
+                    pass
 
             def log_message(self, *_):
                 pass
@@ -173,7 +177,7 @@ class Prometheus:
         rules = re.sub(r"^( *for): .*$", r"\1: 0s", RULES.read_text(), flags=re.M)
         (folder / "rules.yml").write_text(rules)
         (folder / "prometheus.yml").write_text(json.dumps({
-            "global": {"scrape_interval": "250ms", "evaluation_interval": "250ms"},
+            "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
             "rule_files": ["rules.yml"],
             "scrape_configs": [{"job_name": "torchfront", "static_configs": [
                 {"targets": [f"127.0.0.1:{server.ports['metrics']}"]}]},
@@ -248,7 +252,11 @@ def check_names(server, probe):
     return len(asked)
 
 
-def healthy(server):
+def healthy(server, prometheus):
+    # A counter that begins with its first report has not increased yet for Prometheus.
+    server.report(APP, ok=0, blocked=0)
+    eventually("the counters of the page are seen",
+               lambda: len(prometheus.query(f'ts_cors_client_events_total{{origin="{APP}"}}')) > 1)
     for _ in range(120):
         assert server.preflight(APP, "POST") == 204
     for _ in range(30):
@@ -315,7 +323,7 @@ def scraped(prometheus):
 
 def alerts(server, probe, prometheus):
     """A sound server alarms nobody; each fault alarms whom it should."""
-    healthy(server)
+    healthy(server, prometheus)
     eventually("the healthy traffic is seen",
                lambda: prometheus.query("cors:client_events:increase5m >= 100 and on () "
                                         "cors:preflights_listed:increase5m{listener='inference'} >= 100"))

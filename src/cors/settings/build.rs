@@ -59,6 +59,7 @@ impl<'a> Builder<'a, '_> {
     fn listener(mut self) -> Option<ListenerPolicy> {
         let mut spec = PolicySpec::new(self.listener);
         spec.https = self.facts.is_https(self.listener);
+        spec.guarded_hosts = self.facts.guards_hosts(self.listener);
         self.apply(&Scope::Listener, &mut spec);
         self.merge_file(&mut spec);
         self.require_origin(&spec);
@@ -111,6 +112,7 @@ impl<'a> Builder<'a, '_> {
                 }
                 Name::AllowCredentials => set(&mut spec.credentials, values::boolean(value)),
                 Name::PrivateNetwork => set(&mut spec.private_network, values::boolean(value)),
+                Name::Timing => set(&mut spec.timing, values::boolean(value)),
                 Name::Debug => set(&mut spec.debug, values::boolean(value)),
                 Name::AcceptInsecureOrigins => {
                     set(&mut spec.accepted.insecure_origins, values::boolean(value))

@@ -17,6 +17,7 @@ pub enum Name {
     SameOriginHosts,
     AllowedHosts,
     PrivateNetwork,
+    Timing,
     PreflightStatus,
     PreflightCacheControl,
     Mode,
@@ -90,7 +91,7 @@ pub enum KeyFault {
     ModelElsewhere,
 }
 
-const TABLE: [(Name, &str, Place); 29] = [
+const TABLE: [(Name, &str, Place); 30] = [
     (Name::AllowedOrigin, "allowed.origin", Place::Everywhere),
     (Name::AllowedMethods, "allowed.methods", Place::Everywhere),
     (Name::AllowedHeaders, "allowed.headers", Place::Everywhere),
@@ -98,6 +99,7 @@ const TABLE: [(Name, &str, Place); 29] = [
     (Name::ExposedHeaders, "exposed.headers", Place::Everywhere),
     (Name::MaxAge, "max.age", Place::Everywhere),
     (Name::BlockDisallowed, "block.disallowed", Place::Everywhere),
+    (Name::Timing, "allow.timing", Place::Everywhere),
     (Name::OriginFile, "allowed.origin.file", Place::Listeners),
     (Name::OriginFileReload, "allowed.origin.file.reload.s", Place::Listeners),
     (Name::SameOriginHosts, "same.origin.hosts", Place::Listeners),
@@ -194,6 +196,7 @@ impl Name {
                 | Self::ExposedHeaders
                 | Self::MaxAge
                 | Self::PrivateNetwork
+                | Self::Timing
                 | Self::PreflightStatus
                 | Self::PreflightCacheControl
         )

@@ -79,6 +79,9 @@ pub struct ListenerFacts {
     pub models_load_later: bool,
     /// Which listeners speak TLS themselves: inference, management, metrics.
     pub https: [bool; 3],
+    /// Which listeners can be reached by programs of this machine alone, over TCP: a page that calls
+    /// one under another name has had its name pointed here. Inference, management, metrics.
+    pub guarded_hosts: [bool; 3],
 }
 
 /// From where a bound address can be reached.
@@ -180,6 +183,7 @@ impl Default for ListenerFacts {
             models: None,
             models_load_later: true,
             https: [false; 3],
+            guarded_hosts: [false; 3],
         }
     }
 }
@@ -195,6 +199,15 @@ impl ListenerFacts {
 
     fn is_https(&self, listener: Listener) -> bool {
         let [inference, management, metrics] = self.https;
+        match listener {
+            Listener::Inference => inference,
+            Listener::Management => management,
+            Listener::Metrics => metrics,
+        }
+    }
+
+    fn guards_hosts(&self, listener: Listener) -> bool {
+        let [inference, management, metrics] = self.guarded_hosts;
         match listener {
             Listener::Inference => inference,
             Listener::Management => management,

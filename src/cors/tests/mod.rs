@@ -36,6 +36,7 @@ fn open() -> ListenerFacts {
         models: None,
         models_load_later: true,
         https: [false; 3],
+        guarded_hosts: [false; 3],
     }
 }
 

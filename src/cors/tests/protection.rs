@@ -118,6 +118,41 @@ fn b31_another_host_is_misdirected() {
 }
 
 #[test]
+fn b31_a_listener_that_only_this_machine_reaches_answers_for_this_machine() {
+    let guarded = |lines: &[&str]| {
+        let facts = ListenerFacts { guarded_hosts: [false, true, true], ..open() };
+        compile(&settings(lines), &facts).policies.unwrap()
+    };
+    let status = |policy: &ListenerPolicy, headers: &[(&str, &str)]| match decision(
+        policy,
+        "GET /models",
+        headers,
+    )
+    .action
+    {
+        Action::Refuse(status) => status.as_u16(),
+        _ => 200,
+    };
+    let policies = guarded(&[]);
+    for host in
+        ["localhost", "LOCALHOST:1", "127.0.0.1:8081", "127.9.9.9", "[::1]:8081", "a.localhost"]
+    {
+        assert_eq!(status(&policies.management, &[("host", host)]), 200, "{host}");
+    }
+    for host in
+        ["evil.example", "evil.example:8081", "127.0.0.1.evil.example", "10.0.0.1", "0x7f.1", ""]
+    {
+        assert_eq!(status(&policies.management, &[("host", host)]), 421, "{host}");
+        assert_eq!(status(&policies.metrics, &[("host", host)]), 421, "{host}");
+        assert_eq!(status(&policies.inference, &[("host", host)]), 200, "{host}");
+    }
+    assert_eq!(status(&policies.management, &[]), 200, "no browser leaves it out");
+    let listed = guarded(&["management_cors.allowed.hosts=models.example"]).management;
+    assert_eq!(status(&listed, &[("host", "models.example")]), 200);
+    assert_eq!(status(&listed, &[("host", "localhost")]), 421);
+}
+
+#[test]
 fn b33_each_listener_has_its_own_policy() {
     let policies = policies(&[
         "cors.allowed.origin=https://app.example.com",

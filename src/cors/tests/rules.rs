@@ -341,6 +341,24 @@ fn b27_the_private_network_is_granted_on_request_and_on_preflights_only() {
 }
 
 #[test]
+fn b47_timings_are_an_opt_in_of_the_policy_for_its_origins() {
+    let on = policies(&["cors.allowed.origin=https://app.example.com", "cors.allow.timing=true"])
+        .inference;
+    let told = "timing-allow-origin: https://app.example.com".to_owned();
+    assert!(answer(&on, "GET /", &[(ORIGIN, APP)]).1.contains(&told));
+    for headers in [&[][..], &[(ORIGIN, EVIL)], &[(ORIGIN, "null")]] {
+        let (_, lines) = answer(&on, "GET /", headers);
+        assert!(!lines.iter().any(|line| line.starts_with("timing")), "{lines:?}");
+    }
+    assert!(!answer(&on, "DELETE /", &[(ORIGIN, APP)]).1.contains(&told));
+    assert!(!answer(&on, "OPTIONS /", &[(ORIGIN, APP), (ACRM, "POST")]).1.contains(&told));
+    assert!(!answer(&one_origin().inference, "GET /", &[(ORIGIN, APP)]).1.contains(&told));
+    let any = policies(&["cors.allowed.origin=*", "cors.allow.timing=true"]).inference;
+    let any_told = "timing-allow-origin: *".to_owned();
+    assert!(answer(&any, "GET /", &[(ORIGIN, EVIL)]).1.contains(&any_told));
+}
+
+#[test]
 fn b28_the_method_is_checked_at_the_preflight_and_again() {
     let policy = one_origin().inference;
     for (method, ok) in [

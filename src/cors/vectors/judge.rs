@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Answers, Expectation, Names, filled};
+use super::{Answers, Expectation, Names, Placeholder, filled};
 use crate::cors::{
     imagined::Imagined,
     syntax,
@@ -20,12 +20,7 @@ pub(super) struct Judge<'a> {
 // === impl Judge ===
 
 impl Judge<'_> {
-    pub(super) fn judge(
-        &mut self,
-        expect: &Expectation,
-        fill: &[(&'static str, String)],
-        others: &Answers,
-    ) {
+    pub(super) fn judge(&mut self, expect: &Expectation, fill: &[Placeholder], others: &Answers) {
         self.status(expect);
         for (name, value) in &expect.headers_equal {
             let (found, value) = (self.value(name), filled(value, fill));

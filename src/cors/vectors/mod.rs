@@ -22,6 +22,9 @@ use super::{
 };
 use judge::Judge;
 
+/// A name in a file, and what it stands for.
+pub type Placeholder = (&'static str, String);
+
 /// A file of cases.
 #[derive(Debug, Deserialize)]
 pub struct VectorFile {
@@ -167,7 +170,7 @@ impl VectorFile {
     }
 
     /// Names in the file that stand for something else, and what a run without a server puts there.
-    pub fn placeholders(folder: &str) -> Vec<(&'static str, String)> {
+    pub fn placeholders(folder: &str) -> Vec<Placeholder> {
         let origin = |port: u16| format!("http://127.0.0.1:{port}");
         [
             ("{tmp}", folder.to_owned()),
@@ -182,7 +185,7 @@ impl VectorFile {
 }
 
 /// `text` with every placeholder replaced.
-fn filled(text: &str, placeholders: &[(&'static str, String)]) -> String {
+fn filled(text: &str, placeholders: &[Placeholder]) -> String {
     placeholders.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
@@ -190,10 +193,7 @@ fn filled(text: &str, placeholders: &[(&'static str, String)]) -> String {
 
 impl VectorPolicy {
     /// The properties file and its companions, with the placeholders replaced.
-    pub fn filled(
-        &self,
-        placeholders: &[(&'static str, String)],
-    ) -> (String, Vec<(String, String)>) {
+    pub fn filled(&self, placeholders: &[Placeholder]) -> (String, Vec<(String, String)>) {
         let lines: Vec<String> =
             self.properties.iter().map(|line| filled(line, placeholders)).collect();
         let files =
@@ -242,7 +242,7 @@ impl Vector {
         &self,
         group: &VectorGroup,
         policies: &ListenerPolicies,
-        placeholders: &[(&'static str, String)],
+        placeholders: &[Placeholder],
         answers: &mut Answers,
     ) -> VectorOutcome {
         let Some(request) = &self.request else {

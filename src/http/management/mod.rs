@@ -17,6 +17,8 @@
 //! | `/` | OPTIONS | this listener's API description; any other method 405 | |
 //! | `/api-description` | any | the same, TorchServe's older spelling | |
 //! | `/openapi.json` | GET | what is really there | `../openapi_json.rs` |
+//! | `/docs` | GET | the same as a page | `../page.rs` |
+//! | `/console[/...]` | GET | the operator's page, and what it shows | `../page.rs`, `../console/` |
 //!
 //! HEAD is answered as GET. What may wait for a disk, an engine or a worker is done off the reactor,
 //! and to its end even when the client goes away.
@@ -41,7 +43,7 @@ use serde::Serialize;
 use super::route::{CorsRoute, ManagementRoute};
 use super::state::State;
 use super::token;
-use super::{openapi_json, response};
+use super::{console, openapi_json, page, response};
 use crate::error::ServeError;
 use crate::openapi::{self, ServedApi};
 
@@ -75,14 +77,17 @@ pub(super) async fn answer(
     state: &State,
 ) -> Result<HttpResponse, ServeError> {
     use ManagementRoute::{
-        ApiDescription, Cors, Model, Models, None, OpenApi, Ready, Root, SetDefault, Token,
-        Workflow, Workflows,
+        ApiDescription, ConsoleExplain, ConsoleState, Cors, Model, Models, None, OpenApi, Page,
+        Ready, Root, SetDefault, Token, Workflow, Workflows,
     };
     let verb = Verb::of(request.method());
     match (ManagementRoute::of(request.path()), verb) {
         (Root, Verb::Options) | (ApiDescription, _) => {
             Ok(response::json(StatusCode::OK, &openapi::management()))
         }
+        (Page(file), _) => page::answer(request, file),
+        (ConsoleState, _) => console::overview(request, state),
+        (ConsoleExplain, _) => console::explain(request, state),
         (OpenApi, _) => openapi_json::answer(request, state, ServedApi::Management),
         (Token, _) => token::renew(request, state).await,
         (Models, Verb::Get) => Ok(list::answer(request, state)),

@@ -65,8 +65,12 @@ pub(super) async fn answer(
         return Err(ServeError::method_not_allowed());
     }
     let parameters = if body::is_json(request) {
-        let limit = MAX_BODY.min(state.max_request_size);
-        Parameters::of_json(&body::collect(request, payload, limit).await?, &PARAMETERS)?
+        let mut limits = state.body_limits;
+        limits.size = limits.size.min(MAX_BODY);
+        Parameters::of_json(
+            &body::collect(request, payload, limits, &state.bounds).await?,
+            &PARAMETERS,
+        )?
     } else {
         Parameters::of_query(request.query_string())
     };

@@ -13,7 +13,7 @@ const METHODS: [(&str, bool); 5] =
     [("get", false), ("post", true), ("put", true), ("patch", true), ("delete", false)];
 
 /// What a prediction may fail with.
-const ERRORS: [u16; 7] = [400, 404, 408, 413, 503, 504, 507];
+const ERRORS: [u16; 8] = [400, 404, 408, 413, 415, 503, 504, 507];
 
 /// The paths that ask a model, each with its id and what it does.
 const ASKING: [(&str, &str, &str); 17] = [
@@ -161,7 +161,7 @@ fn asking(path: &str, id: &str, about: &str) -> (String, Value) {
         &format!("{id}-options"),
         "TorchServe's description of the model, OpenAPI 3.0.1",
         &[(200, json_answer("The description.", described))],
-        &[400, 404, 408, 413],
+        &[400, 404, 408, 413, 415],
     );
     let (path, mut item) = item(path, operations);
     item["options"] = options;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::parts::{item, json_answer, operation, query, status};
+use super::parts::{item, json_answer, operation, page, query, status};
 use super::{Paths, Served};
 
 pub(super) fn paths(served: &Served) -> Paths {
@@ -18,6 +18,9 @@ pub(super) fn paths(served: &Served) -> Paths {
         item("/v1/models/{model_name}", [("get", kserve_ready())]),
         workflows(),
         workflow(),
+        page("/console", "console", "The operator's page", served.tokens),
+        console_state(),
+        console_explain(),
     ]);
     // Without keys there is none to replace, and no such route.
     if served.tokens {
@@ -76,7 +79,7 @@ fn register() -> Value {
         "registerModel",
         "Registers a model",
         &[(200, status("Registered.")), (202, status("Its workers are being started."))],
-        &[400, 404, 408, 409, 413, 503, 507],
+        &[400, 404, 408, 409, 413, 415, 503, 507],
     );
     let fields = registration();
     let parameter =
@@ -180,6 +183,59 @@ fn kserve_ready() -> Value {
     });
     let answer = json_answer("Whether it has workers.", schema);
     operation("kserveReady", "KServe v1's readiness of a model", &[(200, answer)], &[404])
+}
+
+fn console_state() -> (String, Value) {
+    let schema = json!({
+        "type": "object",
+        "required": ["version", "healthy", "bounds", "models", "more"],
+        "properties": {
+            "version": {"type": "string"},
+            "healthy": {"type": "boolean"},
+            "bounds": {"type": "array", "items": {"type": "number"}},
+            "models": {"type": "array", "items": {"type": "object"}},
+            "more": {"type": "integer"},
+        },
+    });
+    let answer = json_answer("Models, queues, latencies.", schema);
+    let about = "What the console shows, for its own page";
+    item("/console/state", [("get", operation("consoleState", about, &[(200, answer)], &[403]))])
+}
+
+fn console_explain() -> (String, Value) {
+    let schema = json!({
+        "type": "object",
+        "required": ["listener", "policy", "steps", "allowed", "conclusion"],
+        "properties": {
+            "listener": {"type": "string"},
+            "policy": {"type": "string"},
+            "steps": {"type": "array", "items": {"type": "object"}},
+            "preflight": {"type": "object"},
+            "actual": {"type": "object"},
+            "allowed": {"type": "boolean"},
+            "conclusion": {"type": "string"},
+        },
+    });
+    let answer = json_answer("Step by step.", schema);
+    let about = "What becomes of a page's request under the CORS policy in force";
+    let mut explain = operation("consoleExplain", about, &[(200, answer)], &[400, 403]);
+    let text = || json!({"type": "string"});
+    let listeners = json!({"type": "string", "enum": ["inference", "management", "metrics"]});
+    let needed = |name: &str, example: &str, about: &str| {
+        let mut parameter = query(name, text(), about);
+        parameter["required"] = true.into();
+        parameter["example"] = example.into();
+        parameter
+    };
+    explain["parameters"] = json!([
+        query("listener", listeners, "Default: inference."),
+        needed("origin", "https://app.example.com", "The page's."),
+        needed("path", "/predictions/model", "With a query, if there is one."),
+        query("method", json!({"type": "string", "default": "GET"}), "The method."),
+        query("header", text(), "`Name` or `Name: value`; may be repeated."),
+        query("credentials", json!({"type": "boolean", "default": false}), "Sent with cookies."),
+    ]);
+    item("/console/explain", [("get", explain)])
 }
 
 fn workflows() -> (String, Value) {

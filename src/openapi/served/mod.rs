@@ -82,6 +82,9 @@ impl Served {
             ServedApi::InferenceAndManagement => (true, true),
         };
         paths.extend(parts::descriptions(self.tokens));
+        if self.api != ServedApi::Metrics {
+            paths.extend([parts::page("/docs", "docs", "This document as a page", self.tokens)]);
+        }
         if inference {
             paths.extend(inference::paths());
             paths.extend(self.report_path.iter().flat_map(|path| cors::beacon_paths(path)));

@@ -113,6 +113,16 @@ pub(super) fn descriptions(tokens: bool) -> Paths {
     ])
 }
 
+/// A page of the program's own; open where tokens are asked for.
+pub(super) fn page(path: &str, id: &str, summary: &str, tokens: bool) -> (String, Value) {
+    let html = answer("The page.", json!({"text/html": {"schema": {"type": "string"}}}));
+    let mut operation = operation(id, summary, &[(200, html)], &[]);
+    if tokens {
+        operation["security"] = json!([]);
+    }
+    item(path, [("get", operation)])
+}
+
 /// What the operations refer to.
 pub(super) fn components() -> Value {
     let mut responses = Map::new();
@@ -123,6 +133,7 @@ pub(super) fn components() -> Value {
         (408, "The body did not arrive in time, or a worker did not end in time."),
         (409, "This version of the model is registered already."),
         (413, "The body is larger than max_request_size."),
+        (415, "The body is compressed in a way that is not known, or more than once."),
         (429, "Too many wrong keys in this second."),
         (500, "The server failed; its log has the reason."),
         (503, "No worker, a full queue, or a model that failed."),

@@ -15,13 +15,15 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 
-use super::stream_limits::Streams;
+use crate::http::connection::{Guarded, Progress};
 
 /// The connection, to be read and written as any other.
 pub(super) struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Guarded<TcpStream>>,
     /// What is under way on it.
-    pub(super) streams: Streams,
+    pub(super) progress: Progress,
+    /// HTTP/1.1 has lines to look at.
+    has_lines: bool,
     /// Ready when the connection is to end; none when HTTP ends it itself.
     ended: Option<LocalBoxFuture<'static, ()>>,
 }
@@ -33,24 +35,27 @@ const QUIET: Duration = Duration::from_millis(500);
 
 impl Connection {
     /// HTTP/1.1: the dispatcher knows when to end.
-    pub(super) fn http1(stream: TlsStream<TcpStream>) -> Connection {
-        Connection { stream, streams: Streams::default(), ended: None }
+    pub(super) fn http1(stream: TlsStream<Guarded<TcpStream>>) -> Connection {
+        let progress = stream.get_ref().0.progress().clone();
+        progress.begin(false);
+        Connection { stream, progress, has_lines: true, ended: None }
     }
 
     /// HTTP/2: after `stopping` it ends when it is quiet.
     pub(super) fn http2(
-        stream: TlsStream<TcpStream>,
+        stream: TlsStream<Guarded<TcpStream>>,
         stopping: impl Future<Output = ()> + 'static,
     ) -> Connection {
-        let streams = Streams::default();
-        let seen = streams.clone();
+        let progress = stream.get_ref().0.progress().clone();
+        progress.begin(true);
+        let seen = progress.clone();
         let ended = async move {
             stopping.await;
-            while !seen.are_quiet_for(QUIET) {
-                sleep(QUIET).await;
+            while !seen.is_quiet_for(QUIET) {
+                sleep(QUIET / 2).await;
             }
         };
-        Connection { stream, streams, ended: Some(Box::pin(ended)) }
+        Connection { stream, progress, has_lines: false, ended: Some(Box::pin(ended)) }
     }
 }
 
@@ -60,7 +65,11 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            if self.has_lines {
+                self.progress.refuse_bare_line_feed(&mut buffer.filled_mut()[before..]);
+            }
             return Poll::Ready(read);
         }
         let Some(ended) = &mut self.ended else { return Poll::Pending };
@@ -78,7 +87,6 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.streams.wrote();
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -95,7 +103,6 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.streams.wrote();
         Pin::new(&mut self.stream).poll_write_vectored(context, parts)
     }
 

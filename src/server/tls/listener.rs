@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
 use super::stream_limits::{CountedBody, StreamLimits};
+use crate::http::connection::{Admission, Guarded, Limits, Place};
 use crate::server::listeners::Bounds;
 
 /// A client has this long for its first byte, and as long again for the rest of the handshake.
@@ -57,14 +58,17 @@ where
     let mut builder = Server::build()
         .workers(bounds.workers)
         .backlog(bounds.backlog)
+        .max_concurrent_connections(bounds.connections.total.saturating_add(1))
         .shutdown_timeout(bounds.shutdown_timeout.as_secs())
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let (keep_alive, head_timeout, linger) =
-        (bounds.keep_alive, bounds.head_timeout, bounds.linger);
+        (bounds.connections.keep_alive, bounds.connections.head_timeout, bounds.linger);
+    let limits = Limits::from(&bounds.connections);
+    let admission = bounds.admission();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let factory = move || {
-        let acceptor = acceptor.clone();
+        let (acceptor, admission) = (acceptor.clone(), Arc::clone(&admission));
         let application = map_config(service(), |()| AppConfig::default())
             .map_err(|error| error.error_response());
         let (http1_stopping, http2_stopping) = (stopping.clone(), stopping.clone());
@@ -79,15 +83,20 @@ where
             // As on the other listeners: a client that closes its end has gone away.
             .h1_allow_half_closed(false)
             .on_connect_ext(|connection: &Connection, extensions| {
-                extensions.insert(connection.streams.clone());
+                extensions.insert(connection.progress.clone());
             })
             .finish(StreamLimits(application))
             .map_err(|error| tracing::debug!(%error, "an HTTPS connection ended"));
-        fn_service(move |stream| {
+        fn_service(move |stream: TcpStream| {
             let stopping = http2_stopping.clone();
+            let acceptor = acceptor.clone();
+            let place = admit(&stream, &admission);
+            async move {
+                let stopping = async move { stopping.notified().await };
+                open(stream, place?, limits, acceptor, stopping).await
+            }
             // Scans, and clients that do not trust the certificate: no matter of this server.
-            open(stream, acceptor.clone(), async move { stopping.notified().await })
-                .map_err(|error| tracing::debug!(%error, "no TLS connection"))
+            .map_err(|error| tracing::debug!(%error, "no TLS connection"))
         })
         .and_then(http)
     };
@@ -97,9 +106,17 @@ where
     Ok(builder.run())
 }
 
+/// Who gets no place is not worth a handshake: the connection is closed.
+fn admit(stream: &TcpStream, admission: &Arc<Admission>) -> io::Result<Place> {
+    let client = stream.peer_addr()?.ip();
+    admission.enter(Some(client)).map_err(io::Error::other)
+}
+
 /// The handshake.
 async fn open(
     mut stream: TcpStream,
+    place: Place,
+    limits: Limits,
     acceptor: TlsAcceptor,
     stopping: impl Future<Output = ()> + 'static,
 ) -> io::Result<(Connection, Protocol, Option<SocketAddr>)> {
@@ -107,6 +124,7 @@ async fn open(
     timeout(HANDSHAKE_TIMEOUT, refuse_plain_http(&mut stream)).await??;
     // Answers are written whole: nothing is gained by waiting for more.
     stream.set_nodelay(true)?;
+    let stream = Guarded::tls(stream, place, limits);
     let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
     Ok(match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => (Connection::http2(stream, stopping), Protocol::Http2, peer),

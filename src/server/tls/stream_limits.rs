@@ -5,11 +5,8 @@
 //! can make large; more than the bounds is answered at once, before the application is entered, so
 //! that nothing of it is kept.
 
-use std::cell::Cell;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use actix_http::{Request, Response, Version};
 use actix_service::{Service, ServiceFactory};
@@ -20,25 +17,13 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use pin_project_lite::pin_project;
 
+use crate::http::connection::{Answer, Entered, Progress};
+
 /// In front of the application of an `https://` listener.
 pub(super) struct StreamLimits<A>(pub(super) A);
 
 /// One thread's [`StreamLimits`].
 pub(super) struct LimitedService<S>(S);
-
-/// What is under way on one connection.
-#[derive(Clone)]
-pub(super) struct Streams(Rc<Activity>);
-
-struct Activity {
-    /// Requests whose answer is not complete.
-    open: Cell<usize>,
-    /// When a byte was last written, or an answer was complete.
-    latest: Cell<Instant>,
-}
-
-/// One of them, for as long as it lives.
-pub(super) struct Stream(Streams);
 
 pin_project! {
     /// The answer of [`LimitedService`].
@@ -47,7 +32,7 @@ pin_project! {
         /// Too much was asked for.
         Refused { status: StatusCode },
         /// The application is at work.
-        Inside { #[pin] application: F, stream: Option<Stream> },
+        Inside { #[pin] application: F, entered: Option<Entered>, progress: Option<Progress> },
     }
 }
 
@@ -56,49 +41,14 @@ pin_project! {
     pub(super) struct CountedBody<B> {
         #[pin]
         body: B,
-        stream: Option<Stream>,
+        entered: Option<Entered>,
+        // By when it must have been taken.
+        answer: Option<Answer>,
     }
 }
 
-/// Requests of one connection at a time; browsers and proxies open about a hundred.
-const MAX_STREAMS: usize = 256;
 /// Bytes of a head, as HTTP/1.1's parser here takes them.
 const MAX_HEAD: usize = 128 << 10;
-
-// === impl Streams ===
-
-impl Default for Streams {
-    fn default() -> Self {
-        Streams(Rc::new(Activity { open: Cell::new(0), latest: Cell::new(Instant::now()) }))
-    }
-}
-
-impl Streams {
-    fn enter(&self) -> Option<Stream> {
-        let open = self.0.open.get();
-        (open < MAX_STREAMS).then(|| {
-            self.0.open.set(open + 1);
-            Stream(self.clone())
-        })
-    }
-
-    /// Something was written.
-    pub(super) fn wrote(&self) {
-        self.0.latest.set(Instant::now());
-    }
-
-    /// True when no request is under way, and nothing was written for so long.
-    pub(super) fn are_quiet_for(&self, time: Duration) -> bool {
-        self.0.open.get() == 0 && self.0.latest.get().elapsed() >= time
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.0.0.open.set(self.0.0.open.get().saturating_sub(1));
-        self.0.wrote();
-    }
-}
 
 // === impl StreamLimits ===
 
@@ -107,6 +57,7 @@ where
     A: ServiceFactory<Request, Config = (), Response = Response<B>>,
     A::Future: 'static,
     A::Service: 'static,
+    B: MessageBody,
 {
     type Response = Response<EitherBody<CountedBody<B>>>;
     type Error = A::Error;
@@ -125,6 +76,7 @@ where
 impl<S, B> Service<Request> for LimitedService<S>
 where
     S: Service<Request, Response = Response<B>>,
+    B: MessageBody,
 {
     type Response = Response<EitherBody<CountedBody<B>>>;
     type Error = S::Error;
@@ -136,20 +88,20 @@ where
 
     fn call(&self, request: Request) -> Self::Future {
         if request.head().version != Version::HTTP_2 {
-            return LimitedFuture::Inside { application: self.0.call(request), stream: None };
+            let application = self.0.call(request);
+            return LimitedFuture::Inside { application, entered: None, progress: None };
         }
         if head_size(&request) > MAX_HEAD {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return LimitedFuture::Refused { status };
         }
-        let stream = match request.conn_data::<Streams>() {
-            Some(streams) => match streams.enter() {
-                Some(stream) => Some(stream),
-                None => return LimitedFuture::Refused { status: StatusCode::SERVICE_UNAVAILABLE },
-            },
-            None => None,
-        };
-        LimitedFuture::Inside { application: self.0.call(request), stream }
+        let progress = request.conn_data::<Progress>().cloned();
+        let entered = progress.as_ref().map(Progress::enter_stream);
+        if let Some(None) = entered {
+            return LimitedFuture::Refused { status: StatusCode::SERVICE_UNAVAILABLE };
+        }
+        let application = self.0.call(request);
+        LimitedFuture::Inside { application, entered: entered.flatten(), progress }
     }
 }
 
@@ -165,6 +117,7 @@ fn head_size(request: &Request) -> usize {
 impl<F, B, E> Future for LimitedFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: MessageBody,
 {
     type Output = Result<Response<EitherBody<CountedBody<B>>>, E>;
 
@@ -174,12 +127,17 @@ where
                 let response = Response::with_body(*status, BoxBody::new(""));
                 Poll::Ready(Ok(response.map_body(|_, body| EitherBody::right(body))))
             }
-            LimitedProjection::Inside { application, stream } => {
+            LimitedProjection::Inside { application, entered, progress } => {
                 let response = ready!(application.poll(context))?;
-                let stream = stream.take();
-                Poll::Ready(Ok(
-                    response.map_body(|_, body| EitherBody::left(CountedBody { body, stream }))
-                ))
+                let entered = entered.take();
+                Poll::Ready(Ok(response.map_body(|_, body| {
+                    let bytes = match body.size() {
+                        BodySize::Sized(bytes) => bytes,
+                        BodySize::None | BodySize::Stream => 0,
+                    };
+                    let answer = progress.take().map(|progress| progress.answer(bytes));
+                    EitherBody::left(CountedBody { body, entered, answer })
+                })))
             }
         }
     }
@@ -202,7 +160,7 @@ impl<B: MessageBody> MessageBody for CountedBody<B> {
     }
 
     fn try_into_bytes(self) -> Result<Bytes, Self> {
-        let CountedBody { body, stream } = self;
-        body.try_into_bytes().map_err(|body| CountedBody { body, stream })
+        let CountedBody { body, entered, answer } = self;
+        body.try_into_bytes().map_err(|body| CountedBody { body, entered, answer })
     }
 }

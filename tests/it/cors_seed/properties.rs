@@ -146,6 +146,7 @@ fn seed_0_12_both_addresses_are_read_and_one_for_both_keeps_two_policies() {
     let lines = [
         format!("inference_address={address}"),
         format!("management_address={address}"),
+        "allow_open_management=true".to_owned(),
         BOTH.join("\n"),
     ];
     let server = Running::start(&lines.join("\n"));

@@ -1,9 +1,10 @@
 """Every answer, HTTP itself, tokens and pages."""
 
-from .form import ANY, CACHING, HEALTHY, LABELS, NO_KEY, NO_ROUTE, answers, cases, error, rule
+from .form import ANY, CACHING, FAILED, HEALTHY, LABELS, NO_KEY, NO_ROUTE, answers, cases, error, rule
 
 rule("D01", "*", "header:date", None, "<date>")
 rule("D01", "*", "header:x-content-type-options", None, "nosniff")
+rule("D01", "*", "header:server-timing", None, r"queue;dur=.*")
 rule(
     "D01",
     "*",
@@ -59,7 +60,7 @@ rule(
 )
 rule("D13", "open/expect-other", "header:pragma", None, "no-cache")
 rule("D13", "open/expect-other", "header:expires", None, CACHING["expires"])
-STRICT = "no-host two-hosts length-negative length-and-chunked bytes-in-path"
+STRICT = "no-host two-hosts length-negative length-and-chunked bytes-in-path bare-line-feeds"
 UNREADABLE = "no-version garbage header-without-colon length-not-a-number two-lengths"
 BROKEN = cases("open/", f"{STRICT} {UNREADABLE}")
 answers("D14", cases("open/", STRICT), ("200|404", ANY), (400, ""))
@@ -113,3 +114,6 @@ answers(
     (404, error(404, "ModelNotFoundException", ANY)),
     FOREIGN,
 )
+
+rule("D59", "*", "header:vary", None, "Accept-Encoding(, Origin)?")
+answers("D59", "open/gzip-json", FAILED, (200, LABELS))

@@ -15,7 +15,7 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use serde_json::{Value, json};
 
 use crate::cors_live::LiveCors;
-use crate::http::State;
+use crate::http::{BodyLimits, Compression, State};
 use crate::registry::tests::{Bench, PATIENCE, eventually};
 use crate::server::{AppState, Role, create_app};
 
@@ -37,8 +37,12 @@ impl Api {
         let state = State {
             registry: Arc::clone(&bench.registry),
             metrics: bench.metrics.clone(),
+            tracer: None,
+            server_timing: true,
+            body_limits: BodyLimits { size: 1 << 20, ratio: 100 },
+            compression: Compression::default(),
             cors: LiveCors::fixed(Default::default(), &bench.metrics).unwrap(),
-            max_request_size: 1 << 20,
+            bounds: Default::default(),
             max_response_size: 1 << 20,
             authorization: None,
             enable_model_api: true,
