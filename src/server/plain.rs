@@ -163,7 +163,10 @@ where
         let client = stream.client();
         ready(match admission.enter(client.map(|client| client.ip())) {
             Ok(place) => Ok((Guarded::plain(stream, place, limits), Protocol::Http1, client)),
-            Err(full) => Err(refuse(&stream, full)),
+            Err(full) => {
+                refuse(&stream, full);
+                Err(())
+            }
         })
     })
     .and_then(http)
