@@ -5,6 +5,7 @@ from .form import rule
 own = "|".join(
     [
         "ts_batch_size",
+        "ts_cors_[a-z_]+",
         "ts_[a-z]+_duration_seconds",
         "ts_http_requests_total",
         "ts_model_download[a-z_]+",
