@@ -197,12 +197,14 @@ fn one_request_is_one_tree_that_continues_its_callers_trace() {
     assert_eq!(links(named(&spans, "queue")), [id(batch)]);
     assert_eq!(attribute(batch, "torchfront.batch.size").as_deref(), Some("1"));
 
-    let [export] = &collector.exports()[..] else { panic!("one export") };
-    assert!(export.head.starts_with("post /v1/traces http/1.1"), "{}", export.head);
-    assert!(export.head.contains("x-tenant: t 1") && export.head.contains("x-protobuf"));
-    let resource = export.request.resource_spans[0].resource.as_ref().unwrap();
-    let text = format!("{resource:?}");
-    assert!(text.contains("service.name") && text.contains("digits"), "{text}");
+    // One or several: a slow machine lets the delay pass between two spans.
+    for export in collector.exports() {
+        assert!(export.head.starts_with("post /v1/traces http/1.1"), "{}", export.head);
+        assert!(export.head.contains("x-tenant: t 1") && export.head.contains("x-protobuf"));
+        let resource = export.request.resource_spans[0].resource.as_ref().unwrap();
+        let text = format!("{resource:?}");
+        assert!(text.contains("service.name") && text.contains("digits"), "{text}");
+    }
     eventually("they are counted", || {
         server.metric("ts_trace_spans_total{outcome=\"exported\"}") == 6.0
     });
