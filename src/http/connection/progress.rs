@@ -50,7 +50,7 @@ pub(super) enum Verdict {
     HeadTooSlow,
     /// An answer is not taken, or too slowly.
     ReaderTooSlow,
-    /// HTTP/2 without a request for too long.
+    /// No request for too long.
     Idle,
 }
 
@@ -79,7 +79,7 @@ struct State {
 const REFUSED: u8 = 0;
 /// Ticks of the clock a second.
 pub(super) const TICKS_A_SECOND: u32 = 4;
-/// actix ends the first head itself, with an answer; this one comes after it.
+/// actix ends the first head itself, with an answer, and idle connections; this comes after it.
 const AFTER_ACTIX: u32 = 2;
 
 // === impl Limits ===
@@ -281,12 +281,13 @@ impl State {
         if self.open.get() > 0 {
             return None;
         }
-        if self.http2.get() {
-            let idle = now.saturating_sub(self.latest.get()) >= self.limits.idle;
-            return (idle && self.answers.borrow().is_empty()).then_some(Verdict::Idle);
-        }
         let late = |since: u32| now.saturating_sub(since) >= self.limits.head;
-        self.head.get().is_some_and(late).then_some(Verdict::HeadTooSlow)
+        if !self.http2.get() && self.head.get().is_some_and(late) {
+            return Some(Verdict::HeadTooSlow);
+        }
+        // actix ends an idle connection itself, but none whose last body has no end.
+        let idle = now.saturating_sub(self.latest.get()) >= self.limits.idle + AFTER_ACTIX;
+        (idle && self.answers.borrow().is_empty()).then_some(Verdict::Idle)
     }
 }
 
@@ -304,7 +305,8 @@ mod tests {
     #[test]
     fn a_head_has_its_time_each_time_and_a_request_under_way_has_none() {
         let progress = connection();
-        assert_eq!(progress.0.judge(1000), None, "silence is a matter of keep-alive");
+        assert_eq!(progress.0.judge(41), None);
+        assert_eq!(progress.0.judge(42), Some(Verdict::Idle));
         progress.received();
         assert_eq!(progress.0.judge(9), None);
         assert_eq!(progress.0.judge(10), Some(Verdict::HeadTooSlow));
@@ -312,12 +314,12 @@ mod tests {
         progress.received();
         assert_eq!(progress.0.judge(1000), None);
         drop(entered);
-        assert_eq!(progress.0.judge(1000), None);
+        assert_eq!(progress.0.judge(41), None);
         progress.received();
         assert_eq!(progress.0.judge(1000), Some(Verdict::HeadTooSlow));
         // Answered without having entered.
         progress.sent(10);
-        assert_eq!(progress.0.judge(1000), None);
+        assert_eq!(progress.0.judge(41), None);
     }
 
     #[test]
@@ -332,7 +334,7 @@ mod tests {
         progress.sent(19);
         assert_eq!(progress.0.judge(40), Some(Verdict::ReaderTooSlow));
         progress.flushed();
-        assert_eq!(progress.0.judge(1000), None);
+        assert_eq!(progress.0.judge(41), None);
     }
 
     #[test]
@@ -340,8 +342,8 @@ mod tests {
         let progress = connection();
         progress.begin(true);
         progress.received();
-        assert_eq!(progress.0.judge(39), None);
-        assert_eq!(progress.0.judge(40), Some(Verdict::Idle));
+        assert_eq!(progress.0.judge(41), None);
+        assert_eq!(progress.0.judge(42), Some(Verdict::Idle));
         let answer = progress.answer(30);
         assert_eq!(progress.0.judge(50), None);
         assert_eq!(progress.0.judge(51), Some(Verdict::ReaderTooSlow));

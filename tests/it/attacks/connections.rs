@@ -147,11 +147,17 @@ fn say_once(address: std::net::SocketAddr) -> Vec<u16> {
 fn attack_13_bodies_of_all_clients_together_have_a_bound() {
     let server = serve(&["body_memory_max=100 KiB", "body_timeout=5"]);
     let head = "POST /predictions/mlp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n";
-    let mut holding = connect(server.inference);
-    holding.write_all(head.as_bytes()).unwrap();
-    holding.write_all(&[b' '; 80_000]).unwrap();
     let full = || say_body(server.inference, &[&[b' '; 90_000][..], ROW.as_bytes()].concat());
-    eventually("there is no memory", || full() == 503);
+    let mut holding = None;
+    eventually("there is no memory", || {
+        let mut stream = connect(server.inference);
+        let sent =
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&[b' '; 80_000]));
+        holding = sent.is_ok().then_some(stream);
+        // Until it has come.
+        sleep(Duration::from_millis(200));
+        full() == 503
+    });
     // A small body needs none of it.
     is_alive(server.inference);
     drop(holding);
