@@ -102,7 +102,7 @@ fn attack_14_heads_and_targets_have_a_size() {
 #[test]
 fn attack_15_chunks_may_be_small_and_many_and_cost_no_more_than_their_bytes() {
     let server = OwnProcess::serve(
-        "enable_metrics_api=false\nbody_timeout=2\nhead_timeout=2\nkeep_alive_timeout=2",
+        "enable_metrics_api=false\nbody_timeout=5\nhead_timeout=2\nkeep_alive_timeout=2",
     );
     is_alive(server.inference);
     let before = server.peak();
