@@ -274,6 +274,14 @@ fn lists_and_scalars_become_python_values() {
     assert_eq!(take("str[]", list.clone()), Ok(texts.clone()));
     let bytes = json!({"shape": [2], "datatype": "BYTES", "data": ["a banana", "naïve 東"]});
     assert_eq!(take("str[]", bytes.clone()), Ok(texts));
+    // TorchServe's clients: as many as there are.
+    let texts_of = |shape: Json| json!({"shape": shape, "datatype": "BYTES", "data": ["x", "y"]});
+    let two = Value::List(vec![Value::Str("x".into()), Value::Str("y".into())]);
+    assert_eq!(take("str[]", texts_of(json!([-1]))), Ok(two));
+    for wrong in [json!([-2]), json!([-1, 2]), json!([2, -1])] {
+        let error = take("str[]", texts_of(wrong.clone())).unwrap_err();
+        assert!(error.contains("expected a size (0 or more)"), "{wrong}: {error}");
+    }
     let one = json!({"shape": [1], "datatype": "BYTES", "data": ["x"]});
     assert_eq!(take("str", one.clone()), Ok(Value::Str("x".into())));
     assert_eq!(take("str[]", one), Ok(Value::List(vec![Value::Str("x".into())])));

@@ -113,11 +113,15 @@ fn read_input<'a>(scanner: &mut Scanner<'a>) -> Result<Input<'a>, JsonError> {
     let content = match (data.map(Data::Json).or(raw), list, scalar) {
         (Some(data), None, None) => {
             let missing = |key| start.error(format!("a tensor needs `{key}`"));
-            Content::Tensor(TensorSource {
-                datatype: datatype.ok_or_else(|| missing("datatype"))?,
-                shape: shape.ok_or_else(|| missing("shape"))?,
-                data,
-            })
+            let datatype = datatype.ok_or_else(|| missing("datatype"))?;
+            let shape = match shape.ok_or_else(|| missing("shape"))? {
+                Shape::Sizes(sizes) => sizes,
+                Shape::AsMany(error) => match (&datatype, &data) {
+                    (Datatype::Bytes, Data::Json(list)) => vec![count(list.clone())?],
+                    _ => return Err(error.within("shape")),
+                },
+            };
+            Content::Tensor(TensorSource { datatype, shape, data })
         }
         (None, Some(list), None) => Content::List(list),
         (None, None, Some(scalar)) => Content::Scalar(scalar),
@@ -128,6 +132,26 @@ fn read_input<'a>(scanner: &mut Scanner<'a>) -> Result<Input<'a>, JsonError> {
         }
     };
     Ok(Input { name, content })
+}
+
+/// What an input says of its shape.
+enum Shape {
+    Sizes(Vec<usize>),
+    /// `[-1]`, which TorchServe's clients write for texts and pictures: as many as there are. With
+    /// what is wrong about it elsewhere.
+    AsMany(JsonError),
+}
+
+/// How many items a list has.
+fn count(mut scanner: Scanner<'_>) -> Result<usize, JsonError> {
+    let mut items = 0;
+    let mut more = scanner.open(b'[', b']')?;
+    while more {
+        scanner.skip()?;
+        items += 1;
+        more = scanner.more(b']')?;
+    }
+    Ok(items)
 }
 
 /// An input's parameters; those that do not matter here are passed over.
@@ -163,8 +187,9 @@ fn read_datatype(scanner: &mut Scanner<'_>) -> Result<Datatype, JsonError> {
         .ok_or_else(|| start.expected(&format!("one of {}, BYTES", WireType::names())))
 }
 
-fn read_shape(scanner: &mut Scanner<'_>) -> Result<Vec<usize>, JsonError> {
+fn read_shape(scanner: &mut Scanner<'_>) -> Result<Shape, JsonError> {
     let mut shape = Vec::new();
+    let mut as_many = None;
     let mut more = scanner.open(b'[', b']')?;
     while more {
         if shape.len() == MAX_DEPTH {
@@ -172,16 +197,29 @@ fn read_shape(scanner: &mut Scanner<'_>) -> Result<Vec<usize>, JsonError> {
         }
         scanner.peek();
         let start = scanner.clone();
-        let size = match scanner.number()? {
+        let number = scanner.number()?;
+        let size = match number {
             Number::Int(size) => usize::try_from(size).ok(),
             _ => None,
         };
         // libtorch counts in `i64`.
         let size = size.filter(|size| i64::try_from(*size).is_ok());
-        shape.push(size.ok_or_else(|| start.expected("a size (0 or more)").within(shape.len()))?);
+        let wrong = || start.expected("a size (0 or more)").within(shape.len());
+        match size {
+            Some(size) => shape.push(size),
+            None if matches!(number, Number::Int(-1)) && shape.is_empty() => {
+                as_many = Some(wrong());
+                shape.push(0);
+            }
+            None => return Err(wrong()),
+        }
         more = scanner.more(b']')?;
     }
-    Ok(shape)
+    match as_many {
+        Some(error) if shape.len() > 1 => Err(error),
+        Some(error) => Ok(Shape::AsMany(error)),
+        None => Ok(Shape::Sizes(shape)),
+    }
 }
 
 // === impl Input ===

@@ -76,8 +76,9 @@ export default [
     const seen = await t.callFrom('foreignMapped', url, { method: 'POST', mode: 'no-cors' });
     assert.equal(seen.type, 'opaque');
     const requests = await t.requests(MODELS, 'management');
-    assert.equal(requests.length, 1, requests.join('\n'));
-    assert.match(requests[0], /^POST 421 /);
+    // Fetch: a browser asks once more over another connection, since 421 blames this one.
+    assert.ok(requests.length === 1 || requests.length === 2, requests.join('\n'));
+    for (const request of requests) assert.match(request, /^POST 421 /);
   }, 'G21'),
 
   scenario('management-sandboxed', 'does the same from a sandboxed frame (origin `null`)', '403', async (t) => {
