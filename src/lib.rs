@@ -45,8 +45,9 @@
 //! response    http/response.rs      within the response timeout                           504
 //! ```
 //!
-//! A request that is alone at a model which answers in microseconds skips the queue:
-//! `batching/direct.rs` runs it on the thread that read it.
+//! A model that answers in microseconds is run on the thread that read the request, without the queue
+//! (`batching/direct.rs`); requests that the thread reads in one turn share a forward
+//! (`batching/turn.rs`).
 //!
 //! # One preflight
 //!
