@@ -51,7 +51,7 @@ export async function launch(name, consolePort, home) {
     headless: true,
     acceptInsecureCerts: true,
     // A debugging call that takes longer is a browser that hangs.
-    protocolTimeout: 30_000,
+    protocolTimeout: 100_000,
     ...options,
   });
 }

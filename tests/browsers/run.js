@@ -19,7 +19,7 @@ import { freePort, NotAvailable, Torchfront } from './torchfront.js';
 
 /** Log lines shown with a failure. */
 const SHOWN = 12;
-const SCENARIO_LIMIT_MS = 45_000;
+const SCENARIO_LIMIT_MS = 120_000;
 const CLOSE_LIMIT_MS = 5_000;
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 
