@@ -55,10 +55,17 @@ pub struct Slot(u16);
 #[repr(align(128))]
 struct DecisionCounts([AtomicU64; KINDS * REASONS]);
 
-/// One thread's numbers, preflights and other requests of each slot.
+/// One thread's numbers, preflights and other requests of each slot, in lines that no other thread's
+/// numbers share.
 #[derive(Debug)]
+struct OriginCounts(Box<[OriginLine]>);
+
+/// The numbers of some neighbouring slots.
+#[derive(Debug, Default)]
 #[repr(align(128))]
-struct OriginCounts(Box<[[AtomicU64; 2]]>);
+struct OriginLine([[AtomicU64; 2]; SLOTS_OF_A_LINE]);
+
+const SLOTS_OF_A_LINE: usize = 8;
 
 const KINDS: usize = Kind::ALL.len();
 const REASONS: usize = Reason::ALL.len();
@@ -147,7 +154,7 @@ impl Tally {
         let slot = self.slot(decision)?;
         let column = usize::from(decision.kind == Kind::Actual);
         let shard = &self.origins.counts[thread % self.origins.counts.len()];
-        shard.0[slot.index()][column].fetch_add(1, Relaxed);
+        shard.of(slot)[column].fetch_add(1, Relaxed);
         see(&self.origins.seen[slot.index()], now);
         if let Some(seen) = decision.entry.and_then(|EntryIndex(at)| self.seen.get(at as usize)) {
             see(seen, now);
@@ -208,9 +215,8 @@ impl Tally {
 impl OriginTally {
     fn new(labels: Vec<String>, threads: usize) -> Self {
         let slots = labels.len();
-        let thread = |_| OriginCounts((0..slots).map(|_| Default::default()).collect());
         Self {
-            counts: (0..threads.max(1)).map(thread).collect(),
+            counts: (0..threads.max(1)).map(|_| OriginCounts::new(slots)).collect(),
             seen: zeros(slots),
             refusals: zeros(slots * REASONS),
             labels,
@@ -243,7 +249,7 @@ impl OriginTally {
         for (slot, _) in self.labels() {
             for (column, kind) in [(0, Kind::Preflight), (1, Kind::Actual)] {
                 let shards = self.counts.iter();
-                let taken = shards.map(|shard| take(&shard.0[slot.index()][column])).sum();
+                let taken = shards.map(|shard| take(&shard.of(slot)[column])).sum();
                 if taken > 0 {
                     each(slot, kind, taken);
                 }
@@ -257,6 +263,19 @@ impl OriginTally {
 impl DecisionCounts {
     fn new() -> Self {
         Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+// === impl OriginCounts ===
+
+impl OriginCounts {
+    fn new(slots: usize) -> Self {
+        Self((0..slots.div_ceil(SLOTS_OF_A_LINE)).map(|_| OriginLine::default()).collect())
+    }
+
+    /// Preflights and other requests of a slot.
+    fn of(&self, slot: Slot) -> &[AtomicU64; 2] {
+        &self.0[slot.index() / SLOTS_OF_A_LINE].0[slot.index() % SLOTS_OF_A_LINE]
     }
 }
 
