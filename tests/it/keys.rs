@@ -1,6 +1,5 @@
 //! Keys of `config.properties` whose effect no other test sees.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::json;

@@ -2,6 +2,7 @@
 
 import collections
 import random
+import sys
 import threading
 import time
 import traceback
@@ -36,6 +37,7 @@ class Tally:
         with self._lock:
             if len(self.wrongs) < KEPT_WRONGS:
                 self.wrongs.append(text)
+                print(f"wrong: {text}", file=sys.stderr, flush=True)
 
     def answered(self):
         with self._lock:
