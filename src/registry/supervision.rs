@@ -27,6 +27,12 @@ impl Workers {
         worker.busy_for().is_some_and(|busy| busy >= self.equipment.response_timeout)
     }
 
+    /// True when it is stuck and nobody has put another into its place for as long again.
+    pub(super) fn is_overdue(&self, worker: &Worker) -> bool {
+        let patience = (self.equipment.response_timeout + GRACE) * 2;
+        worker.busy_for().is_some_and(|busy| busy >= patience)
+    }
+
     /// A caller's deadline has passed: somebody looks at the workers a moment later. Call it in a tokio
     /// runtime.
     pub(super) fn deadline_passed(self: &Arc<Self>) {

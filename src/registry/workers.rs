@@ -136,11 +136,14 @@ impl Workers {
         self.lock().serving.iter().map(info).collect()
     }
 
-    /// True when at least as many workers serve as the limits ask for.
+    /// True when at least as many workers serve as the limits ask for. One that is stuck counts until
+    /// it should have been replaced: a slow forward of one model is no reason for a load balancer to
+    /// leave all the others.
     pub(super) fn are_healthy(&self) -> bool {
         let list = self.lock();
-        let ready =
-            |worker: &&Worker| worker.status() == WorkerStatus::Ready && !self.is_stuck(worker);
+        let ready = |worker: &&Worker| {
+            worker.status() == WorkerStatus::Ready && !self.is_overdue(worker)
+        };
         list.serving.iter().filter(ready).count() >= list.limits.min
     }
 

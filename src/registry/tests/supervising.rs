@@ -29,9 +29,11 @@ fn promise_07_a_worker_that_hangs_is_replaced_under_its_id_and_counted() {
     let answer = runtime.block_on(model.predict(body("[1, 2]"), None));
     assert!(matches!(answer, Err(ModelError::Predict(PredictError::DeadlinePassed))), "{answer:?}");
     assert_eq!(predict(&other, "[1, 2]").join().unwrap().unwrap(), "[3.0]");
-    eventually("its only worker hangs", || !model.is_healthy());
-    eventually("it is replaced", || stuck(&bench) == 1);
-    assert!(model.is_healthy());
+    // All this time: one model that is slow is no reason to leave the server.
+    eventually("it is replaced", || {
+        assert!(model.is_healthy());
+        stuck(&bench) == 1
+    });
     assert_eq!(ids(), before);
     // The first forward still hangs.
     assert_eq!(bench.forwards.passed(), 0);
@@ -59,7 +61,7 @@ fn a_model_that_hangs_on_every_request_takes_a_bounded_number_of_threads() {
     // Twelve hang; the last four keep their places.
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!((stuck(&bench), model.worker_count()), (8, 4));
-    assert!(!model.is_healthy());
+    eventually("nobody replaces them any more", || !model.is_healthy());
     bench.forwards.open();
     eventually("those in their places serve again", || model.is_healthy());
     assert_eq!(predict(&model, "[1, 2]").join().unwrap().unwrap(), "[3.0]");
