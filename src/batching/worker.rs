@@ -20,7 +20,7 @@ use super::steps;
 use super::turn::Joined;
 use crate::engine::{Device, Engine, EngineError, Module, Value, give_way_to_reactors};
 use crate::handlers::{ExplainError, Handler, HandlerError, Prediction, Sample, Task};
-use crate::metrics::ModelMetrics;
+use crate::metrics::{DeviceQueue, ModelMetrics};
 use crate::trace::{BatchTrace, RequestTrace, Step};
 
 /// A running worker. Dropping it does not stop the thread: the registry does, with its queue.
@@ -168,9 +168,10 @@ impl Work {
     fn run(self: Arc<Self>, device: Device, state: &State) {
         give_way_to_reactors();
         if let Err(error) = self.engine.enter_device(device) {
-            tracing::error!(%error, ?device, "the worker's device is not ready");
+            tracing::error!(%error, %device, "the worker's device is not ready");
         }
-        while let Err(panicked) = unpanicked(|| self.serve_all(state)) {
+        let device = self.metrics.device(&device.to_string());
+        while let Err(panicked) = unpanicked(|| self.serve_all(state, &device)) {
             // Jobs that it had in hand were dropped, and answered by that.
             state.end_batch();
             self.count_panic(&panicked);
@@ -179,11 +180,12 @@ impl Work {
     }
 
     /// Serves until the worker is to end.
-    fn serve_all(self: &Arc<Self>, state: &State) {
+    fn serve_all(self: &Arc<Self>, state: &State, device: &DeviceQueue) {
         let mut threads = self.intra_op_threads.load(Ordering::Relaxed);
         self.engine.enter_worker_thread(threads);
         while let Next::Batch(jobs) = self.queue.next(|| state.should_stop()) {
             state.begin_batch();
+            let _handed = device.hand(jobs.len());
             let granted = self.intra_op_threads.load(Ordering::Relaxed);
             if granted != threads {
                 threads = granted;

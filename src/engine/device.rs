@@ -3,6 +3,8 @@
 //! Worker k takes device k modulo the number of devices (round robin). PURE: the number of GPUs
 //! that libtorch sees is an argument.
 
+use std::fmt;
+
 /// Where a model's tensors live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Device {
@@ -62,6 +64,16 @@ impl Device {
         match self {
             Device::Cpu => "cpu",
             Device::Cuda(_) => "gpu",
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    /// As PyTorch writes it: `cpu`, `cuda:0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
         }
     }
 }

@@ -15,6 +15,7 @@
 //!   responses.rs         all that is counted of one listener
 //!   histogram.rs         histograms that threads write without waiting for each other
 //!   stripe.rs            a place for each thread
+//!   devices.rs           jobs that the workers of a device have in hand
 //!   downloads.rs         models that are downloaded
 //!   traces.rs            OpenTelemetry spans, while there are some
 //!   system.rs gpu.rs     processor, memory, disk, GPUs
@@ -22,6 +23,7 @@
 //! ```
 
 mod definitions;
+mod devices;
 mod downloads;
 mod gpu;
 mod histogram;
@@ -45,6 +47,7 @@ use prometheus::core::Collector;
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry as Families};
 
 pub use definitions::Definitions;
+pub use devices::DeviceQueue;
 pub use downloads::{ActiveDownload, DownloadMetrics};
 use histogram::{Histograms, Scale};
 pub use mode::MetricsMode;
@@ -83,6 +86,7 @@ pub struct Metrics {
     outcomes: IntCounterVec,
     worker_faults: IntCounterVec,
     queue_depth: IntGaugeVec,
+    devices: devices::DeviceMetrics,
     raw_forward_seconds: GaugeVec,
     served_rows: IntCounterVec,
     busy_seconds: CounterVec,
@@ -258,6 +262,7 @@ impl Metrics {
                 &MODEL,
             )?,
             queue_depth,
+            devices: devices::DeviceMetrics::register(&families)?,
             response_threads: ResponseThreads::default(),
             downloads: DownloadMetrics::register(&families)?,
             mode: *mode,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
 
-use super::raw_forward::Efficiency;
-
 use super::Metrics;
+use super::devices::DeviceMetrics;
 use super::histogram::Histogram;
+use super::raw_forward::Efficiency;
 use super::torchserve_model::TorchServeModel;
 
 /// Handles to one model version's series; writing to one takes no lock and no lookup.
@@ -22,6 +22,7 @@ pub struct ModelMetrics {
     pub(super) request_seconds: Histogram,
     pub(super) overhead_seconds: Histogram,
     queue_depth: IntGauge,
+    pub(super) devices: DeviceMetrics,
     pub(super) efficiency: Efficiency,
     accepted: IntCounter,
     pub(super) ok: IntCounter,
@@ -66,6 +67,7 @@ impl Metrics {
             request_seconds: self.request_seconds.with_label_values(&labels),
             overhead_seconds: self.overhead_seconds.with_label_values(&labels),
             queue_depth: self.queue_depth.with_label_values(&labels),
+            devices: self.devices.clone(),
             efficiency: self.efficiency(name, version),
             accepted: outcome("accepted"),
             ok: outcome("ok"),

@@ -141,9 +141,8 @@ impl Workers {
     /// leave all the others.
     pub(super) fn are_healthy(&self) -> bool {
         let list = self.lock();
-        let ready = |worker: &&Worker| {
-            worker.status() == WorkerStatus::Ready && !self.is_overdue(worker)
-        };
+        let ready =
+            |worker: &&Worker| worker.status() == WorkerStatus::Ready && !self.is_overdue(worker);
         list.serving.iter().filter(ready).count() >= list.limits.min
     }
 

@@ -10,6 +10,7 @@ own = "|".join(
         "ts_http_requests_total",
         "ts_model_download[a-z_]+",
         "ts_predictions_total",
+        "ts_device_queue_depth",
         "ts_queue_depth",
         "ts_worker_faults_total",
         "ts_raw_forward_seconds",
