@@ -2,9 +2,14 @@
 //! told. Each test has a process of its own. `tests/kill` kills it at random moments.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Resource, Signal};
@@ -12,7 +17,9 @@ use serde_json::json;
 use torchfront::auth::{Scope, TokenAuthorization};
 use torchfront::snapshot::{Moment, SnapshotFolder};
 
-use crate::support::{Client, OwnProcess, altered_echo, close, eventually, request};
+use crate::support::{
+    Answer, Client, OwnProcess, altered_echo, checkout, close, edge, eventually, request,
+};
 
 const ROW: &str = "[0.1, -0.2, 0.3, 0.4]";
 
@@ -213,6 +220,66 @@ fn promise_12_a_full_disk_fails_what_must_write_and_nothing_else() {
 }
 
 #[test]
+fn promise_12_a_server_that_may_write_to_its_temporary_folder_alone_serves() {
+    // Root may write everywhere, unless it gives that up.
+    let program = env!("CARGO_BIN_EXE_torchfront");
+    let mut command = Command::new(program);
+    if rustix::process::getuid().is_root() {
+        let without = |program: &str| {
+            let mut command = Command::new("setpriv");
+            command.arg("--bounding-set=-dac_override").arg(program);
+            command
+        };
+        if !without("true").status().is_ok_and(|status| status.success()) {
+            println!("skipped: this is root, and setpriv cannot take away what root may");
+            return;
+        }
+        command = without(program);
+    }
+    let archive = fs::read(checkout("tests/goldens/archives/counter.mar")).unwrap();
+    let origin = edge::serve(move |_| Answer { body: archive.clone(), ..edge::answer(200, &[]) });
+    let lines = [
+        &*format!("allowed_urls=http://{origin}/.*"),
+        "download_allowed_networks=127.0.0.0/8",
+        "disable_token_authorization=true",
+    ];
+    let (mode, writable) = (fs::Permissions::from_mode, 0o755);
+    let seal = |folder: &Path| {
+        fs::create_dir(folder.join("temp")).unwrap();
+        fs::set_permissions(folder.join("store"), mode(0o555)).unwrap();
+        fs::set_permissions(folder, mode(0o555)).unwrap();
+    };
+    let mut server = OwnProcess::start_as(command, &["mlp", "echo"], &lines, nothing, seal);
+    assert!(fs::metadata(server.folder().join("logs")).is_err(), "the folder is writable");
+    serves(&server, "mlp");
+    let said = server.log();
+    assert!(said.contains("no snapshot was written") && said.contains("LOG_LOCATION"), "{said}");
+    // What needs the store says which key names it and what to do; the place is in the log alone.
+    let before = unpacked(&server);
+    let path =
+        format!("/models?url=http://{origin}/counter.mar&initial_workers=1&synchronous=true");
+    let refused = server.manage("POST", &path);
+    assert_eq!(refused.status, 500, "{}", refused.text());
+    let (store, text) = (server.store().display().to_string(), refused.text());
+    for word in ["model_store", "writable", "file name"] {
+        assert!(text.contains(word), "{text}");
+    }
+    assert!(!text.contains(&store));
+    eventually("the log names the folder", || server.log().contains(&store));
+    assert_eq!(unpacked(&server), before);
+    assert_eq!(fs::read_dir(server.store()).unwrap().count(), 2);
+    // What is there already comes and goes.
+    assert_eq!(server.manage("DELETE", "/models/echo").status, 200);
+    let register = "/models?url=echo.mar&initial_workers=1&synchronous=true";
+    assert_eq!(server.manage("POST", register).status, 200);
+    serves(&server, "echo");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(Duration::from_secs(60)).code(), Some(0));
+    fs::set_permissions(server.folder(), mode(writable)).unwrap();
+    fs::set_permissions(server.store(), mode(writable)).unwrap();
+}
+
+#[test]
 fn promise_12_archives_and_unpacked_files_may_vanish_under_a_loaded_model() {
     let server = OwnProcess::start(&["mlp", "counter"], &["default_workers_per_model=1"], nothing);
     for model in ["mlp", "counter"] {
@@ -277,6 +344,35 @@ fn promise_12_without_free_descriptors_those_who_are_connected_are_served_on() {
     let again = server.manage("POST", "/models?url=other.mar&initial_workers=1&synchronous=true");
     assert_eq!(again.status, 200, "{}", again.text());
     serves(&server, "other");
+}
+
+#[test]
+fn promise_10_nobody_is_refused_for_the_time_in_which_the_process_was_stopped() {
+    let lines = ["head_timeout=1", "body_timeout=1", "http_workers=1"];
+    let server = OwnProcess::start(&["mlp"], &lines, nothing);
+    let head =
+        format!("Host: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", ROW.len());
+    let whole = format!("POST /predictions/mlp HTTP/1.1\r\n{head}{ROW}");
+    // In the middle of the head, and of the body; before a first byte.
+    let cuts = [0, 20, whole.len() - 5];
+    let mut streams = cuts.map(|_| TcpStream::connect(server.inference).unwrap());
+    for (stream, cut) in streams.iter_mut().zip(cuts) {
+        stream.write_all(whole[..cut].as_bytes()).unwrap();
+    }
+    sleep(Duration::from_millis(300));
+    server.signal(Signal::STOP);
+    // Longer than everything that it waits for.
+    sleep(Duration::from_secs(3));
+    server.signal(Signal::CONT);
+    sleep(Duration::from_millis(200));
+    for (stream, cut) in streams.iter_mut().zip(cuts) {
+        stream.write_all(whole[cut..].as_bytes()).unwrap();
+    }
+    for (stream, cut) in streams.iter_mut().zip(cuts) {
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("HTTP/1.1 200 "), "after {cut} bytes: {said}");
+    }
 }
 
 #[test]
