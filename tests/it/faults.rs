@@ -33,7 +33,8 @@ fn serves(server: &OwnProcess, model: &str) {
 
 /// The entries of the folders that archives are unpacked to.
 fn unpacked(server: &OwnProcess) -> usize {
-    let folders = fs::read_dir(server.folder().join("temp")).unwrap().map(|entry| entry.unwrap());
+    let temp = server.inside(&server.folder().join("temp"));
+    let folders = fs::read_dir(temp).unwrap().map(|entry| entry.unwrap());
     let folders = folders.filter(|entry| entry.file_type().unwrap().is_dir());
     folders.map(|folder| fs::read_dir(folder.path()).unwrap().count()).sum()
 }
@@ -217,6 +218,55 @@ fn promise_12_a_full_disk_fails_what_must_write_and_nothing_else() {
     assert_eq!(predict(), 200);
     server.signal(Signal::TERM);
     assert_eq!(server.wait(Duration::from_secs(60)).code(), Some(0));
+}
+
+#[test]
+fn promise_12_disks_without_room_fail_what_must_write_and_nothing_else() {
+    let mut own_mounts = Command::new("unshare");
+    if !own_mounts.args(["-m", "true"]).status().is_ok_and(|status| status.success()) {
+        println!("skipped: file systems cannot be mounted here");
+        return;
+    }
+    // Disks of some pages each. Of the log's none is left.
+    let script = "cp -r store kept && mkdir temp logs &&
+        mount -t tmpfs -o size=64k none store && cp kept/* store &&
+        mount -t tmpfs -o size=32k none temp &&
+        mount -t tmpfs -o size=16k none logs || exit 1
+        cat /dev/zero > logs/filler 2> kept/full; exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_torchfront")]);
+    let archive = |name: &str| fs::read(checkout("tests/goldens/archives").join(name)).unwrap();
+    let (heavy, small) = (archive("heavy.mar"), archive("counter.mar"));
+    let large = heavy.clone();
+    let origin = edge::serve(move |request| {
+        let body = if request.path == "/small.mar" { small.clone() } else { large.clone() };
+        Answer { body, ..edge::answer(200, &[]) }
+    });
+    let allowed = format!("allowed_urls=http://{origin}/.*");
+    let lines = [&*allowed, "download_allowed_networks=127.0.0.0/8"];
+    let server = OwnProcess::start_as(command, &["mlp"], &lines, nothing, |_| {});
+    let before = unpacked(&server);
+    assert!(server.log().contains("no snapshot was written"), "{}", server.log());
+    // Room for one, not for two.
+    let store = server.inside(&server.store());
+    fs::write(store.join("heavy.mar"), heavy).unwrap();
+    for (url, expected) in [
+        ("heavy.mar", "no storage space"),
+        (&*format!("http://{origin}/large.mar"), "no room is left on its disk"),
+    ] {
+        let path = format!("/models?url={url}&initial_workers=1&synchronous=true");
+        let refused = server.manage("POST", &path);
+        assert_eq!(refused.status, 500, "{url}: {}", refused.text());
+        assert!(refused.text().contains(expected), "{url}: {}", refused.text());
+        serves(&server, "mlp");
+        assert_eq!(unpacked(&server), before, "{url} has left something");
+        assert_eq!(fs::read_dir(&store).unwrap().count(), 2, "{url} has left something");
+    }
+    // There is room for a small one, and again for others.
+    let path = format!("/models?url=http://{origin}/small.mar&initial_workers=1&synchronous=true");
+    let registered = server.manage("POST", &path);
+    assert_eq!(registered.status, 200, "{}", registered.text());
+    serves(&server, "counter");
 }
 
 #[test]

@@ -104,6 +104,12 @@ impl OwnProcess {
         self.folder.path().join("store")
     }
 
+    /// A path as the process sees it, when it has mounts of its own.
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+
     /// Everything that it has said so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
