@@ -17,6 +17,8 @@ use crate::engine::Elements;
 pub(super) struct Served {
     pub(super) name: String,
     pub(super) version: String,
+    /// In bytes; an answer that grows longer is refused, and is not finished.
+    pub(super) max_response_size: usize,
 }
 
 /// One output, before it is written.
@@ -43,7 +45,11 @@ const JSON_LENGTH: &str = "inference-header-content-length";
 
 impl Served {
     pub(super) fn new(settings: &HandlerSettings<'_>) -> Served {
-        Served { name: settings.model.to_owned(), version: settings.version.to_owned() }
+        Served {
+            name: settings.model.to_owned(),
+            version: settings.version.to_owned(),
+            max_response_size: settings.max_response_size,
+        }
     }
 }
 

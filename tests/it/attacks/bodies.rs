@@ -11,7 +11,7 @@ fn post(server: &OwnProcess, path: &str, headers: &[(&str, &str)], body: &[u8]) 
 
 #[test]
 fn attack_17_json_is_refused_by_what_it_says_and_not_believed() {
-    let server = OwnProcess::serve("enable_metrics_api=false");
+    let server = OwnProcess::serve_models("mlp.mar,batch_probe.mar", "enable_metrics_api=false");
     is_alive(server.inference);
     let before = server.peak();
     let deep = |open: &str| open.repeat(1_000_000);
@@ -52,8 +52,36 @@ fn attack_17_json_is_refused_by_what_it_says_and_not_believed() {
         let answer = post(&server, "/v2/models/mlp/infer", &JSON, body.as_bytes());
         assert_eq!(answer.status, 400, "{what}: {}", answer.text());
     }
+    // A model that answers each row answers rows of nothing, too, and they cost nothing to send.
+    for body in [shape("[30000000, 0]", "[]"), format!("[[]{}]", ",[]".repeat(1_000_000))] {
+        let answer = post(&server, "/v2/models/batch_probe/infer", &JSON, body.as_bytes());
+        assert_eq!(answer.status, 400, "{}", answer.text());
+    }
     let grown = server.peak() - before;
     assert!(grown < 128 << 20, "{grown} bytes");
+    is_alive(server.inference);
+}
+
+#[test]
+fn attack_17_brackets_around_many_numbers_are_not_written_before_every_one_of_them() {
+    let server = OwnProcess::serve_models(
+        "mlp.mar,echo.mar",
+        "max_response_size=1MiB\nenable_metrics_api=false",
+    );
+    is_alive(server.inference);
+    let before = server.peak();
+    // As an answer, with each number on a line of its own behind 126 spaces: 130 MB.
+    let numbers = vec!["1"; 1_000_000].join(",");
+    let body = format!("{}{numbers}{}", "[".repeat(63), "]".repeat(63));
+    let answer = post(&server, "/predictions/echo", &JSON, body.as_bytes());
+    let (status, _, message) = answer.error();
+    assert_eq!(status, 500, "{message}");
+    assert!(message.contains("max_response_size"), "{message}");
+    let instances = format!("{{\"instances\": [{body}]}}");
+    let answer = post(&server, "/v1/models/echo:predict", &JSON, instances.as_bytes());
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    let grown = server.peak() - before;
+    assert!(grown < 96 << 20, "{grown} bytes");
     is_alive(server.inference);
 }
 
