@@ -64,7 +64,9 @@ pub(super) fn write(
 ) -> Result<Prediction, HandlerError> {
     let chosen = choose(served, wanted, &outputs)?;
     let room = chosen.iter().map(|(output, binary)| output.room(*binary)).sum::<usize>();
-    let mut text = JsonText::with_capacity(Layout::Compact, 128 + room);
+    let limit = served.max_response_size;
+    let room = (128 + room).min(limit.saturating_add(1));
+    let mut text = JsonText::with_capacity(Layout::Compact, room).cut_behind(limit);
     let mut raw = Vec::new();
     text.open(Brackets::Object);
     if let Some(id) = &wanted.id {
