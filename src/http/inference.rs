@@ -30,7 +30,7 @@ use super::server_timing::{SERVER_TIMING, Timings};
 use super::state::State;
 use super::{body, open_inference, openapi_json, page, response};
 use crate::batching::Answer;
-use crate::cors::ServedModel;
+use crate::cors::{ModelPolicies, ServedModel};
 use crate::error::ServeError;
 use crate::handlers::{Protocol, RequestInput};
 use crate::openapi::{self, ServedApi};
@@ -162,6 +162,11 @@ async fn invoke(
     };
     if request.method() == Method::OPTIONS {
         return Ok(response::json(StatusCode::OK, &openapi::model(&model.name)));
+    }
+    let policies = request.extensions().get::<ModelPolicies>().cloned();
+    if policies.is_some_and(|policies| policies.refuse(request.head(), &model.name)) {
+        // The CORS middleware says why, in its own words.
+        return Ok(HttpResponse::Forbidden().finish());
     }
     input.explain = asks_why(request, Asks::AsHeader);
     predict(request, state, (model, None), input, started).await
