@@ -73,6 +73,7 @@ fn whole(name: &str, bytes: &[u8]) -> Result<(), Error> {
         model_config: &serde_json::Value::Null,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };
@@ -121,6 +122,7 @@ fn resizers(folder: &Path) -> Result<(), Error> {
         model_config: &config,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };

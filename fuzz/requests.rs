@@ -212,6 +212,7 @@ fn handler(name: &str, arguments: &[(&str, &str, bool)]) -> Arc<dyn Handler> {
         model_config: &serde_json::Value::Null,
         signature: Signature { arguments: arguments.iter().map(argument).collect() },
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };

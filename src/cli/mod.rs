@@ -164,7 +164,7 @@ struct Serve {
     #[arg(long, value_name = "DIR")]
     workflow_store: Option<PathBuf>,
 
-    /// Accepted for TorchServe's sake: there is no log4j; see log_format in the file
+    /// TorchServe's log4j2.xml: its files, patterns and levels are followed as far as they can be
     #[arg(long, value_name = "FILE")]
     log_config: Option<PathBuf>,
 

@@ -61,6 +61,9 @@ impl HostList {
     /// Whether this `Host` value is ours. An entry without port stands for every port.
     pub fn names_host(&self, host: &[u8]) -> bool {
         let (name, port) = split_host(host);
+        if port == Some(None) {
+            return false;
+        }
         self.entries.iter().any(|entry| {
             entry.host.as_bytes().eq_ignore_ascii_case(name)
                 && (entry.port.is_none() || (port.is_some() && entry.port == port.flatten()))
@@ -83,9 +86,9 @@ pub fn is_same_host(origin: &SerializedOrigin<'_>, host: &[u8]) -> bool {
 
 /// `localhost`, a name below it, or a loopback address, with any port.
 pub fn is_this_machine(host: &[u8]) -> bool {
-    let (name, _) = split_host(host);
+    let (name, port) = split_host(host);
     let name = std::str::from_utf8(name).map(str::to_ascii_lowercase);
-    name.is_ok_and(|name| address::is_loopback(&name))
+    port != Some(None) && name.is_ok_and(|name| address::is_loopback(&name))
 }
 
 // === impl HostEntry ===
@@ -162,6 +165,10 @@ mod tests {
         }
         for host in ["127.0.0.1", "127.0.0.1:8080", "evil.example", "", "localhost.evil.example"] {
             assert!(!list.names_host(host.as_bytes()), "{host}");
+        }
+        for host in ["localhost:evil.example", "localhost:", "localhost:80:80", "[::1]x"] {
+            assert!(!list.names_host(host.as_bytes()), "{host}");
+            assert!(!is_this_machine(host.as_bytes()), "{host}");
         }
     }
 

@@ -58,6 +58,11 @@ pub struct Cors {
 #[derive(Clone, Debug)]
 pub struct ServedModel(pub String);
 
+/// In the extensions of a request whose target may not name its model, where models have policies of
+/// their own.
+#[derive(Clone, Debug)]
+pub struct ModelPolicies(Arc<ListenerPolicy>);
+
 /// [`Cors`] in front of a service.
 #[derive(Clone)]
 pub struct CorsService<S> {
@@ -198,6 +203,17 @@ where
     }
 }
 
+// === impl ModelPolicies ===
+
+impl ModelPolicies {
+    /// True when the policy of this model refuses the request: nothing more need be done for it, the
+    /// refusal takes the place of whatever is answered to a [`ServedModel`].
+    pub fn refuse(&self, request: &RequestHead, model: &str) -> bool {
+        let policy = self.0.select(Some(model), request.uri.path());
+        decide(policy, &RequestFacts::from(request)).action != Action::Pass
+    }
+}
+
 // === impl CorsService ===
 
 impl<S, B> Service<ServiceRequest> for CorsService<S>
@@ -227,10 +243,14 @@ where
         };
         if decision.action == Action::Pass {
             let served_model = listener.has_overrides() && decision.verdict != Verdict::Blocked;
+            let listener = served_model.then(|| Arc::clone(&listener));
+            if let Some(listener) = &listener {
+                request.extensions_mut().insert(ModelPolicies(Arc::clone(listener)));
+            }
             let decided = Decided {
                 decision,
                 policy,
-                listener: served_model.then(|| Arc::clone(&listener)),
+                listener,
                 credentialed,
                 observer: Arc::clone(observer),
             };
@@ -313,6 +333,13 @@ impl Decided {
 
     fn finish<B>(mut self, mut response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
         self.follow_model(response.request());
+        if self.decision.action != Action::Pass {
+            let outcome = CorsOutcome::of(&self.decision);
+            response.request().extensions_mut().insert(outcome);
+            let answering = Answering { started: Instant::now(), credentialed: self.credentialed };
+            let refusal = answer(&self.policy, &self.decision, &[], answering, &*self.observer);
+            return response.into_response(refusal).map_into_right_body();
+        }
         let stripped = self.policy.finish(&self.decision, response.headers_mut());
         let (status, headers) = (response.status(), response.headers());
         let credentialed = self.credentialed;

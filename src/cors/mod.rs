@@ -85,7 +85,7 @@ pub use headers::{AllowedHeaders, HeadersFault};
 pub use hosts::HostList;
 pub use listener::{Listener, ListenerPolicies, ListenerPolicy, PolicyName, RoutePattern};
 pub use methods::AllowedMethods;
-pub use middleware::{Cors, CorsService, ServedModel};
+pub use middleware::{Cors, CorsService, ModelPolicies, ServedModel};
 pub use observer::{AnswerFacts, CorsObserver, CorsOutcome, Taken, Unobserved};
 pub use origin::{MAX_ORIGIN_BYTES, OriginFault, SerializedOrigin};
 pub use origins::{AllowedOrigins, EntryIndex, OriginSet};

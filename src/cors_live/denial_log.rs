@@ -44,8 +44,8 @@ pub(super) fn detail<'a>(taken: &Taken<'a>) -> &'a [u8] {
 pub(super) fn write(taken: &Taken<'_>, detail: &[u8], times: Option<u32>) {
     let Taken { listener, policy, decision, facts } = *taken;
     let origin = facts.origin().unwrap_or_default();
-    let origin = origin[..origin.len().min(MAX_ORIGIN)].escape_ascii();
-    let detail = (!detail.is_empty()).then(|| tracing::field::display(detail.escape_ascii()));
+    let origin = one_word(&origin[..origin.len().min(MAX_ORIGIN)]);
+    let detail = (!detail.is_empty()).then(|| tracing::field::display(one_word(detail)));
     let on: Listener = policy.listener();
     macro_rules! line {
         ($level:expr) => {
@@ -75,5 +75,21 @@ pub(super) fn write(taken: &Taken<'_>, detail: &[u8], times: Option<u32>) {
     match is_refusal(decision) && decision.entry.is_some() {
         true => line!(tracing::Level::WARN),
         false => line!(tracing::Level::INFO),
+    }
+}
+
+/// Behind a blank, the rest of a value could pass for a field of the line.
+fn one_word(text: &[u8]) -> String {
+    text.escape_ascii().to_string().replace(' ', "\\x20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_writes_is_one_word_of_the_line() {
+        assert_eq!(one_word(b"https://a.example"), "https://a.example");
+        assert_eq!(one_word(b"x policy=y\n"), "x\\x20policy=y\\n");
     }
 }

@@ -87,7 +87,9 @@ fn answer(
     if *form == Form::Raw {
         return raw(served, output, part);
     }
-    let mut text = JsonText::with_capacity(Layout::Indented, size(output, part));
+    let limit = served.max_response_size;
+    let room = size(output, part).min(limit.saturating_add(1));
+    let mut text = JsonText::with_capacity(Layout::Indented, room).cut_behind(limit);
     plain(&mut text, output, part);
     Ok(Prediction::json(text.into_bytes()))
 }
@@ -267,7 +269,7 @@ mod tests {
     }
 
     fn served() -> Served {
-        Served { name: "m".into(), version: "1.0".into() }
+        Served { name: "m".into(), version: "1.0".into(), max_response_size: usize::MAX }
     }
 
     fn texts(output: &Value, asked: &[Asked]) -> Result<Vec<String>, String> {

@@ -30,6 +30,7 @@ fn try_handler(
         model_config,
         signature,
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };
@@ -349,13 +350,18 @@ fn open_inference_data_must_fill_the_shape() {
         ("[2]", "5", "expected an array of 2, got a number"),
         ("[-1]", "[1]", "/inputs/0/shape/0: expected a size (0 or more), got -1"),
         ("[1.5]", "[1]", "/inputs/0/shape/0: expected a size"),
-        ("[9223372036854775807,2]", "[1]", "holds too many elements"),
+        ("[9223372036854775807,2]", "[1]", "is too large"),
         ("[4611686018427387904]", "[1]", "expected an array of 4611686018427387904, got 1"),
+        ("[65537,0]", "[]", "the shape [65537, 0] is too large"),
+        ("[0,256,257]", "[]", "the shape [0, 256, 257] is too large"),
         ("[1]", "[\"a\"]", "/inputs/0/data/0: expected a number, got a string"),
     ] {
         let error = take(shape, data).unwrap_err();
         assert!(error.contains(part), "{error}");
     }
+    assert_eq!(take("[65536,0]", "[]"), Ok(float32(&[65536, 0], &[])));
+    let empty_lists = format!("[[]{}]", ",[]".repeat(65_536));
+    assert!(send(&plain(), &empty_lists).unwrap_err().contains("[65537, 0] is too large"));
     let deep = format!("[{}1]", "1,".repeat(64));
     assert!(take(&deep, "[1]").unwrap_err().contains("at most 64 dimensions"));
     let many = format!("{{\"inputs\":[{}{{}}]}}", r#"{"scalar":1},"#.repeat(256));
@@ -410,6 +416,7 @@ fn unknown_handlers_are_named() {
         model_config: &Json::Null,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };

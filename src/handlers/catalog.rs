@@ -44,11 +44,11 @@ impl Catalog {
         name: &str,
         settings: HandlerSettings<'_>,
     ) -> Result<Arc<dyn Handler>, HandlerError> {
-        let envelope = settings.envelope;
+        let (envelope, max_response_size) = (settings.envelope, settings.max_response_size);
         let handler = match self.own.get(name) {
             Some(factory) => factory(settings)?,
             None => built_in(name, settings)?,
         };
-        Ok(Arc::new(Enveloped::new(handler, envelope)))
+        Ok(Arc::new(Enveloped::new(handler, envelope, max_response_size)))
     }
 }

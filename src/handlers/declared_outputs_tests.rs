@@ -15,6 +15,7 @@ fn read(outputs: Json) -> Result<Vec<DeclaredOutput>, String> {
         model_config: &model_config,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };
@@ -27,7 +28,7 @@ fn tensor(rows: usize, numbers: &[f32]) -> Value {
 }
 
 fn tell(outputs: Json, result: &Value, asked: &[Asked]) -> Result<Vec<Json>, String> {
-    let served = Served { name: "m".into(), version: "1.0".into() };
+    let served = Served { name: "m".into(), version: "1.0".into(), max_response_size: usize::MAX };
     let answers = answers(&read(outputs)?, &served, result, asked);
     let answers = answers.map_err(|error| error.to_string())?;
     Ok(answers.iter().map(|answer| serde_json::from_slice(&answer.body).unwrap()).collect())

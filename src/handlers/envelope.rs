@@ -47,12 +47,14 @@ pub struct Instances {
     layout: Layout,
     /// `predictions` or `explanations`.
     key: &'static str,
+    max_response_size: usize,
 }
 
 /// A handler in its envelope.
 pub(super) struct Enveloped {
     inner: Arc<dyn Handler>,
     envelope: Envelope,
+    max_response_size: usize,
 }
 
 /// The most numbers of one request's instances together: 256 MiB of `float32`.
@@ -63,8 +65,13 @@ const CHEAP_INSTANCES: usize = 512;
 // === impl Enveloped ===
 
 impl Enveloped {
-    pub(super) fn new(inner: Arc<dyn Handler>, envelope: Envelope) -> Enveloped {
-        Enveloped { inner, envelope }
+    /// `max_response_size` in bytes.
+    pub(super) fn new(
+        inner: Arc<dyn Handler>,
+        envelope: Envelope,
+        max_response_size: usize,
+    ) -> Enveloped {
+        Enveloped { inner, envelope, max_response_size }
     }
 
     /// The instances of a request that has some: their rows, and the layout of the answer.
@@ -141,7 +148,12 @@ impl Enveloped {
         let key =
             if explain && layout == Layout::Indented { "explanations" } else { "predictions" };
         let task = parts[0].task;
-        let form = Form::Instances(Box::new(Instances { parts, layout, key }));
+        let form = Form::Instances(Box::new(Instances {
+            parts,
+            layout,
+            key,
+            max_response_size: self.max_response_size,
+        }));
         let arguments = self.inner.collate(samples)?;
         let asked = Asked { task, ..Asked::new(rows, form) };
         Ok(Sample { arguments, bucket, asked, inferred })
@@ -295,6 +307,10 @@ impl Instances {
             return Err(HandlerError::Model(
                 "an envelope can hold JSON only, and the handler answers something else".to_owned(),
             ));
+        }
+        // It is refused whole, and it may have been cut.
+        if let Some(long) = own.iter().find(|answer| answer.body.len() > self.max_response_size) {
+            return Ok(long.clone());
         }
         let room = own.iter().map(|answer| answer.body.len() + 2).sum::<usize>() + 32;
         let mut text = JsonText::with_capacity(self.layout, room);

@@ -15,10 +15,11 @@ fn enveloped(envelope: Envelope) -> Enveloped {
         model_config: &Json::Null,
         signature: Signature { arguments: vec![argument] },
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope,
         files: &NoFiles,
     };
-    Enveloped::new(built_in("base_handler", settings).unwrap(), envelope)
+    Enveloped::new(built_in("base_handler", settings).unwrap(), envelope, usize::MAX)
 }
 
 fn input(body: &str) -> RequestInput {

@@ -35,7 +35,12 @@ pub(super) struct JsonText {
     depth: usize,
     /// Nothing was written yet between the innermost open bracket and here.
     empty: bool,
+    /// No more numbers are written behind so many bytes: nobody gets such a text.
+    limit: usize,
 }
+
+/// So many numbers are written before the limit is looked at again.
+const AT_ONCE: usize = 1024;
 
 /// Python indents by two columns a level.
 const INDENT: usize = 2;
@@ -48,12 +53,24 @@ const FLOAT_BYTES: usize = 24;
 impl JsonText {
     /// An empty text with room for `capacity` bytes.
     pub(super) fn with_capacity(layout: Layout, capacity: usize) -> JsonText {
-        JsonText { out: Vec::with_capacity(capacity), layout, depth: 0, empty: true }
+        JsonText {
+            out: Vec::with_capacity(capacity),
+            layout,
+            depth: 0,
+            empty: true,
+            limit: usize::MAX,
+        }
     }
 
     /// A text that goes on inside of an array which another text opened, behind an item of it.
     pub(super) fn continued(layout: Layout, capacity: usize) -> JsonText {
         JsonText { depth: 1, empty: false, ..JsonText::with_capacity(layout, capacity) }
+    }
+
+    /// A text that is refused when it has more than `limit` bytes: it is cut somewhere behind them.
+    /// Ten bytes of nested brackets around a million numbers would else be indented a million times.
+    pub(super) fn cut_behind(self, limit: usize) -> JsonText {
+        JsonText { limit, ..self }
     }
 
     /// The text.
@@ -184,6 +201,9 @@ impl JsonText {
             // A dimension of size 0 further in still shows the lists around it: `[[], []]`.
             let stride = values.len().checked_div(size).unwrap_or(0);
             for index in 0..size {
+                if self.out.len() > self.limit {
+                    return;
+                }
                 self.item();
                 self.nested(&values[index * stride..(index + 1) * stride], inner, write);
             }
@@ -205,9 +225,14 @@ impl JsonText {
             Layout::Spaced => separator.push(b' '),
             Layout::Compact => {}
         }
-        for value in rest {
-            self.out.extend_from_slice(&separator);
-            write(&mut self.out, *value);
+        for some in rest.chunks(AT_ONCE) {
+            for value in some {
+                self.out.extend_from_slice(&separator);
+                write(&mut self.out, *value);
+            }
+            if self.out.len() > self.limit {
+                return;
+            }
         }
     }
 

@@ -273,6 +273,8 @@ pub struct HandlerSettings<'a> {
     pub signature: Signature,
     /// `limit_max_image_pixels`: refuse images above Pillow's bomb limit.
     pub limit_max_image_pixels: bool,
+    /// `max_response_size`: an answer that is longer is refused, so that no more of it need be made.
+    pub max_response_size: usize,
     /// `service_envelope`.
     pub envelope: Envelope,
     /// The other files at the top of the archive.

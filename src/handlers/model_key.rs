@@ -163,6 +163,7 @@ mod tests {
             model_config,
             signature: Signature::default(),
             limit_max_image_pixels: true,
+            max_response_size: usize::MAX,
             envelope: Envelope::None,
             files: &NoFiles,
         };

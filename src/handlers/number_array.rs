@@ -10,6 +10,7 @@ use half::{bf16, f16};
 use super::element::{Boolean, Element, Inferred, Sink};
 use super::json::{JsonError, Kind, MAX_DEPTH, Scanner, TOO_DEEP};
 use super::json_number::Number;
+use super::raw_tensor::declared_count;
 use crate::engine::{DType, Elements, HostTensor};
 
 /// How the element type of an array is found.
@@ -35,6 +36,9 @@ pub(super) fn number_array(
 ) -> Result<HostTensor, JsonError> {
     let start = scanner.clone();
     let (shape, elements) = numbers(scanner, element_type, expected)?;
+    if declared_count(&shape).is_none() {
+        return Err(start.error(format!("the shape {shape:?} is too large")));
+    }
     // `nested` counted what it pushed, so this cannot fail; refused all the same if it does.
     HostTensor::new(shape, elements).map_err(|error| start.error(error.to_string()))
 }

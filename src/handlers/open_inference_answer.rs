@@ -17,6 +17,8 @@ use crate::engine::Elements;
 pub(super) struct Served {
     pub(super) name: String,
     pub(super) version: String,
+    /// In bytes; an answer that grows longer is refused, and is not finished.
+    pub(super) max_response_size: usize,
 }
 
 /// One output, before it is written.
@@ -43,7 +45,11 @@ const JSON_LENGTH: &str = "inference-header-content-length";
 
 impl Served {
     pub(super) fn new(settings: &HandlerSettings<'_>) -> Served {
-        Served { name: settings.model.to_owned(), version: settings.version.to_owned() }
+        Served {
+            name: settings.model.to_owned(),
+            version: settings.version.to_owned(),
+            max_response_size: settings.max_response_size,
+        }
     }
 }
 
@@ -58,7 +64,9 @@ pub(super) fn write(
 ) -> Result<Prediction, HandlerError> {
     let chosen = choose(served, wanted, &outputs)?;
     let room = chosen.iter().map(|(output, binary)| output.room(*binary)).sum::<usize>();
-    let mut text = JsonText::with_capacity(Layout::Compact, 128 + room);
+    let limit = served.max_response_size;
+    let room = (128 + room).min(limit.saturating_add(1));
+    let mut text = JsonText::with_capacity(Layout::Compact, room).cut_behind(limit);
     let mut raw = Vec::new();
     text.open(Brackets::Object);
     if let Some(id) = &wanted.id {

@@ -27,6 +27,18 @@ pub(super) enum WireType {
 /// Bytes before each string.
 const LENGTH: usize = 4;
 
+/// Most places of a tensor that has no element: the product of its sizes but the zeros.
+const MAX_EMPTY: usize = 65_536;
+
+/// The elements of a shape that a client declares; none when there are too many. A shape with a zero
+/// needs no data, whatever else it says, and a model may answer each of its empty rows: they are
+/// bounded by themselves.
+pub(super) fn declared_count(shape: &[usize]) -> Option<usize> {
+    let count = element_count(shape)?;
+    let filled = shape.iter().try_fold(1usize, |all, size| all.checked_mul((*size).max(1)))?;
+    (count > 0 || filled <= MAX_EMPTY).then_some(count)
+}
+
 // === impl WireType ===
 
 impl WireType {
@@ -89,7 +101,7 @@ impl WireType {
     /// # Errors
     /// They do not fill the shape, or are no such numbers.
     pub(super) fn read(self, shape: Vec<usize>, bytes: Bytes) -> Result<HostTensor, String> {
-        let expected = element_count(&shape).and_then(|count| count.checked_mul(self.size()));
+        let expected = declared_count(&shape).and_then(|count| count.checked_mul(self.size()));
         if expected != Some(bytes.len()) {
             let size = self.size();
             return Err(format!(

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::json::{JsonError, Scanner};
 use super::number_array::{ElementType, numbers};
-use super::raw_tensor::{self, WireType};
-use crate::engine::{HostTensor, Value, element_count};
+use super::raw_tensor::{self, WireType, declared_count};
+use crate::engine::{HostTensor, Value};
 
 /// Most items of a `list`, and most strings of a BYTES tensor.
 pub(super) const MAX_ITEMS: usize = 65_536;
@@ -60,9 +60,9 @@ impl<'a> Data<'a> {
 
 impl TensorSource<'_> {
     fn count(&self) -> Result<usize, JsonError> {
-        element_count(&self.shape).filter(|count| i64::try_from(*count).is_ok()).ok_or_else(|| {
+        declared_count(&self.shape).filter(|count| i64::try_from(*count).is_ok()).ok_or_else(|| {
             let shape = &self.shape;
-            self.data.at().error(format!("the shape {shape:?} holds too many elements"))
+            self.data.at().error(format!("the shape {shape:?} is too large"))
         })
     }
 

@@ -105,7 +105,11 @@ impl<const MAX: usize> fmt::Display for Logged<'_, MAX> {
         let cut = &self.0[..self.0.len().min(MAX)];
         match std::str::from_utf8(cut) {
             Ok(text) if text.bytes().all(is_plain) => f.write_str(text)?,
-            _ => write!(f, "{}", cut.escape_ascii())?,
+            // A blank would end the value, and what follows could pass for a field of the line.
+            _ => cut.split(|byte| *byte == b' ').enumerate().try_for_each(|(at, part)| {
+                f.write_str(if at == 0 { "" } else { "\\x20" })?;
+                write!(f, "{}", part.escape_ascii())
+            })?,
         }
         if cut.len() < self.0.len() {
             f.write_str("...")?;
@@ -114,9 +118,9 @@ impl<const MAX: usize> fmt::Display for Logged<'_, MAX> {
     }
 }
 
-/// A byte that `escape_ascii` leaves as it is.
+/// A byte that `escape_ascii` leaves as it is, and no blank.
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && !matches!(byte, b'\\' | b'\'' | b'"')
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'\\' | b'\'' | b'"')
 }
 
 #[cfg(test)]
@@ -127,6 +131,7 @@ mod tests {
     fn a_logged_value_stays_on_one_line() {
         assert_eq!(<Logged<'_>>::new(b"a\r\nb\x1b[31m").to_string(), "a\\r\\nb\\x1b[31m");
         assert_eq!(<Logged<'_>>::new(b"/a'b\"\\").to_string(), "/a\\'b\\\"\\\\");
+        assert_eq!(<Logged<'_>>::new(b"x status=200 ").to_string(), "x\\x20status=200\\x20");
         assert_eq!(<Logged<'_>>::new(b"/predictions/a%20b").to_string(), "/predictions/a%20b");
         assert_eq!(<Logged<'_>>::new(&[b'x'; 300]).to_string().len(), MAX_PATH + 3);
         assert_eq!(Logged::<MAX_ORIGIN>(&[b'x'; 300]).to_string().len(), MAX_ORIGIN + 3);

@@ -30,7 +30,7 @@ use super::server_timing::{SERVER_TIMING, Timings};
 use super::state::State;
 use super::{body, open_inference, openapi_json, page, response};
 use crate::batching::Answer;
-use crate::cors::ServedModel;
+use crate::cors::{ModelPolicies, ServedModel};
 use crate::error::ServeError;
 use crate::handlers::{Protocol, RequestInput};
 use crate::openapi::{self, ServedApi};
@@ -69,7 +69,7 @@ async fn of_route(
     match route {
         InferenceRoute::Ping => Ok(ping(state)),
         InferenceRoute::Model(call) => ask(request, payload, state, call, started).await,
-        InferenceRoute::Invocations => invoke(request, payload, state, started).await,
+        InferenceRoute::Invocations => Box::pin(invoke(request, payload, state, started)).await,
         InferenceRoute::Workflow { workflow } => Err(ServeError::workflow_not_found(&workflow)),
         InferenceRoute::Server => Ok(open_inference::server()),
         InferenceRoute::Live => Ok(open_inference::live()),
@@ -162,6 +162,11 @@ async fn invoke(
     };
     if request.method() == Method::OPTIONS {
         return Ok(response::json(StatusCode::OK, &openapi::model(&model.name)));
+    }
+    let policies = request.extensions().get::<ModelPolicies>().cloned();
+    if policies.is_some_and(|policies| policies.refuse(request.head(), &model.name)) {
+        // The CORS middleware says why, in its own words.
+        return Ok(HttpResponse::Forbidden().finish());
     }
     input.explain = asks_why(request, Asks::AsHeader);
     predict(request, state, (model, None), input, started).await

@@ -65,6 +65,7 @@ impl Inspector {
                 model_config,
                 signature: module.signature().clone(),
                 limit_max_image_pixels: true,
+                max_response_size: usize::MAX,
                 envelope: self.envelope,
                 files: &ArchiveFiles(&archive),
             };

@@ -261,6 +261,7 @@ impl Loader {
             model_config: archive.model_config().map_or(&null, |config| &config.rest),
             signature,
             limit_max_image_pixels: self.defaults.limit_max_image_pixels,
+            max_response_size: self.defaults.max_response_size,
             envelope: self.defaults.service_envelope,
             files: &ArchiveFiles(archive),
         };

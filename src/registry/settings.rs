@@ -60,6 +60,8 @@ pub struct Defaults {
     pub filling: Filling,
     /// `limit_max_image_pixels`.
     pub limit_max_image_pixels: bool,
+    /// `max_response_size`, in bytes.
+    pub max_response_size: usize,
     /// `default_service_handler`.
     pub default_service_handler: Option<String>,
     /// `service_envelope`.
@@ -173,6 +175,7 @@ mod tests {
             job_queue_size: 100,
             filling: Filling::WorkConserving,
             limit_max_image_pixels: true,
+            max_response_size: usize::MAX,
             default_service_handler: None,
             service_envelope: Envelope::None,
         }

@@ -284,6 +284,7 @@ fn defaults(config: &Config, gpus: usize) -> Defaults {
             BatchPolicy::Fill => Filling::Fill,
         },
         limit_max_image_pixels: config.limit_max_image_pixels,
+        max_response_size: config.max_response_size,
         default_service_handler: config.default_service_handler.clone(),
         service_envelope: match config.service_envelope {
             ServiceEnvelope::None => Envelope::None,

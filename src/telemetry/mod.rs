@@ -69,9 +69,17 @@ fn layer(sink: &Sink, writer: LineWriter) -> Box<dyn Layer<Registry> + Send + Sy
     let most = levels.server.max(levels.access).max(levels.model);
     let filter = filter_fn(move |meta| {
         let level = levels.of(Stream::of(meta.target()));
-        let ours = ["torchfront", "access_log"].iter().any(|own| meta.target().starts_with(own));
-        // Other crates speak up when something is wrong.
-        *meta.level() <= if ours { level } else { level.min(LevelFilter::WARN) }
+        let of = |crates: &[&str]| crates.iter().any(|name| meta.target().starts_with(name));
+        *meta.level()
+            <= if of(&["torchfront", "access_log"]) {
+                level
+            } else if of(&["actix_http"]) && level < LevelFilter::DEBUG {
+                // Its errors are what clients do, a line for every request that is none.
+                LevelFilter::OFF
+            } else {
+                // Other crates speak up when something is wrong.
+                level.min(LevelFilter::WARN)
+            }
     })
     .with_max_level_hint(most);
     let layer = fmt::layer().with_writer(writer);

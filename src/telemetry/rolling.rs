@@ -33,6 +33,8 @@ pub(crate) struct RollingFile {
     file: File,
     written: u64,
     day: Date,
+    /// The last line may have no end: it could not be written whole.
+    torn: bool,
 }
 
 /// TorchServe's limit.
@@ -82,7 +84,7 @@ impl RollingFile {
             0 => today,
             _ => data.modified().map_or(today, |time| OffsetDateTime::from(time).date()),
         };
-        Ok(RollingFile { settings, file, written: data.len(), day })
+        Ok(RollingFile { settings, file, written: data.len(), day, torn: false })
     }
 
     fn put_aside(&mut self) -> io::Result<()> {
@@ -121,7 +123,11 @@ impl Write for RollingFile {
             self.put_aside()?;
         }
         self.day = today();
-        self.file.write_all(lines)?;
+        if std::mem::take(&mut self.torn) {
+            // The disk was full in the middle of a line.
+            self.file.write_all(b"\n").inspect_err(|_| self.torn = true)?;
+        }
+        self.file.write_all(lines).inspect_err(|_| self.torn = true)?;
         self.written += lines.len() as u64;
         Ok(lines.len())
     }
@@ -234,6 +240,23 @@ mod tests {
         let more = RollingSettings { size: None, ..settings };
         RollingFile::open(more).unwrap().write_all(b"more\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "line 00004\nmore\n");
+    }
+
+    #[test]
+    fn a_line_that_the_disk_had_no_room_for_is_not_glued_to_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.log");
+        let mut rolling = RollingFile::open(RollingSettings::torchserve(path.clone())).unwrap();
+        rolling.write_all(b"one\n").unwrap();
+        // Half of a line, then nothing more.
+        let file = std::mem::replace(&mut rolling.file, File::create("/dev/full").unwrap());
+        (&file).write_all(b"tw").unwrap();
+        assert!(rolling.write_all(b"two\n").is_err());
+        assert!(rolling.write_all(b"three\n").is_err());
+        rolling.file = file;
+        rolling.write_all(b"four\n").unwrap();
+        rolling.write_all(b"five\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntw\nfour\nfive\n");
     }
 
     #[test]

@@ -146,6 +146,7 @@ fn app(
             job_queue_size: 1,
             filling: Filling::WorkConserving,
             limit_max_image_pixels: true,
+            max_response_size: usize::MAX,
             default_service_handler: None,
             service_envelope: torchfront::handlers::Envelope::None,
         },

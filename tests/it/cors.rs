@@ -90,3 +90,33 @@ fn a_foreign_page_cannot_write_to_the_management_api_even_with_cors_off() {
     assert_eq!(post(&[("Sec-Fetch-Site", "cross-site")]), 403);
     assert_ne!(post(&[]), 403, "curl is no browser");
 }
+
+#[test]
+fn b34_a_model_that_a_form_names_is_not_run_for_a_page_that_its_policy_blocks() {
+    let server = TestServer::start(
+        &["mlp", "echo"],
+        &[
+            "cors.allowed.origin=https://app.example.com, https://other.example.com",
+            "cors.model.echo.allowed.origin=https://app.example.com",
+            "cors.model.echo.block.disallowed=all",
+        ],
+    );
+    let form = |origin: &str| {
+        let headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Origin", origin)];
+        request(server.inference, "POST", "/invocations", &headers, b"model_name=echo&data=[7]")
+    };
+    let refused = form("https://other.example.com");
+    assert_eq!(
+        (refused.status, refused.json()["type"].as_str()),
+        (403, Some("CorsDeniedException"))
+    );
+    assert_eq!(refused.header("access-control-allow-origin"), None);
+    let accepted =
+        "ts_predictions_total{model_name=\"echo\",model_version=\"1.0\",outcome=\"accepted\"";
+    assert_eq!(server.metric(accepted), 0.0);
+    let served = form("https://app.example.com");
+    assert_eq!((served.status, served.json()), (200, serde_json::json!([7])));
+    let granted = served.header("access-control-allow-origin");
+    assert_eq!(granted.as_deref(), Some("https://app.example.com"));
+    assert_eq!(server.metric(accepted), 1.0);
+}

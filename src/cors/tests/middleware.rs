@@ -197,6 +197,31 @@ async fn b34_a_model_found_in_the_body_is_answered_under_its_own_policy() {
 }
 
 #[actix_web::test]
+async fn b34_a_model_found_in_the_body_is_blocked_by_its_own_policy() {
+    let policies = policies(&[
+        "cors.allowed.origin=*",
+        "cors.model.secret.allowed.origin=https://app.example.com",
+        "cors.model.secret.block.disallowed=all",
+    ]);
+    let app = app(Cors::new(policies.inference), Arc::default()).await;
+    for (model, origin, status) in
+        [("open", EVIL, 200), ("secret", EVIL, 403), ("secret", APP, 200)]
+    {
+        let request = call("POST /invocations", &[(ORIGIN, origin), ("x-serve", model)]);
+        let response = test::call_service(&app, request.to_request()).await;
+        assert_eq!(response.status(), status, "{model} {origin}");
+        if status == 403 {
+            let noted = *response.request().extensions().get::<CorsOutcome>().unwrap();
+            assert_eq!(noted.verdict, Verdict::Blocked);
+            let head = response.headers().clone();
+            assert!(lines(&head, "access-control-allow-origin").is_empty());
+            let body = test::read_body(response).await;
+            assert!(String::from_utf8_lossy(&body).contains("CorsDeniedException"), "{body:?}");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_replaced_policy_holds_from_the_next_request_on() {
     let handle = PolicyHandle::new(policies(&LINES).inference);
     let app = app(Cors::new(handle.clone()), Arc::default()).await;

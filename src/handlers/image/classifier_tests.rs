@@ -24,6 +24,7 @@ fn handler(index_to_name: Option<&str>, settings: Json) -> Arc<dyn Handler> {
         model_config: &config,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };
@@ -351,6 +352,7 @@ fn a_wrong_index_to_name_is_an_error_at_load() {
         model_config: &Json::Null,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };

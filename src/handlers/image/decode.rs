@@ -28,6 +28,11 @@ const MAX_SCANS: usize = 500;
 /// The most memory that decoding one image may take, in bytes.
 const MAX_DECODED: u64 = 1 << 30;
 
+/// Bytes of the largest pixel: four samples of 16 bits.
+const MAX_PIXEL: u64 = 8;
+/// What a PNG may hold beside its pixels, in bytes: profiles of printers have a few million.
+const BESIDE_PIXELS: u64 = 16 << 20;
+
 /// The channels that a model looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Channels {
@@ -181,7 +186,7 @@ fn other(
     let mut own = image::Limits::default();
     own.max_image_width = Some(MAX_SIDE);
     own.max_image_height = Some(MAX_SIDE);
-    own.max_alloc = Some(MAX_DECODED);
+    own.max_alloc = Some(most_memory(bytes, format));
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(own);
     let decoder = reader.into_decoder().map_err(broken)?;
@@ -205,6 +210,22 @@ fn other(
         }
     };
     Ok(Pixels { width, height, channels, data })
+}
+
+/// What the picture may take while it is decoded. A small PNG may carry a colour profile that inflates
+/// to hundreds of megabytes and that nobody looks at.
+fn most_memory(bytes: &[u8], format: ImageFormat) -> u64 {
+    if format != ImageFormat::Png {
+        return MAX_DECODED;
+    }
+    // Signature, length and name of the first chunk; then width and height.
+    let side = |at: usize| {
+        let four = bytes.get(at..)?.first_chunk::<4>()?;
+        Some(u64::from(u32::from_be_bytes(*four)))
+    };
+    let pixels = side(16).zip(side(20)).map_or(0, |(width, height)| width.saturating_mul(height));
+    let decoded = pixels.saturating_mul(MAX_PIXEL).saturating_add(BESIDE_PIXELS);
+    decoded.min(MAX_DECODED)
 }
 
 /// The first `TO` of every `FROM` samples, as bytes.

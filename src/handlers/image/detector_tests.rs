@@ -22,6 +22,7 @@ fn handler(names: &str, settings: Json, kind: &str) -> Arc<dyn Handler> {
         model_config: &config,
         signature: Signature { arguments: vec![argument] },
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };

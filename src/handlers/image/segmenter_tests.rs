@@ -21,6 +21,7 @@ fn handler(settings: Json) -> Arc<dyn Handler> {
         model_config: &config,
         signature: Signature::default(),
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::None,
         files: &NoFiles,
     };

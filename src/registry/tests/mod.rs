@@ -233,6 +233,7 @@ impl Bench {
                 job_queue_size: 100,
                 filling: Filling::WorkConserving,
                 limit_max_image_pixels: true,
+                max_response_size: usize::MAX,
                 default_service_handler: None,
                 service_envelope: Envelope::None,
             },

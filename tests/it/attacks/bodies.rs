@@ -1,5 +1,7 @@
 //! Attacks 17 to 21 and 23: bodies that say more than they are, or cost more than they should.
 
+use std::io::Write;
+
 use super::{OwnProcess, ROW, is_alive, serve};
 use crate::support::{Answer, TestServer, request};
 
@@ -11,7 +13,7 @@ fn post(server: &OwnProcess, path: &str, headers: &[(&str, &str)], body: &[u8]) 
 
 #[test]
 fn attack_17_json_is_refused_by_what_it_says_and_not_believed() {
-    let server = OwnProcess::serve("enable_metrics_api=false");
+    let server = OwnProcess::serve_models("mlp.mar,batch_probe.mar", "enable_metrics_api=false");
     is_alive(server.inference);
     let before = server.peak();
     let deep = |open: &str| open.repeat(1_000_000);
@@ -52,8 +54,36 @@ fn attack_17_json_is_refused_by_what_it_says_and_not_believed() {
         let answer = post(&server, "/v2/models/mlp/infer", &JSON, body.as_bytes());
         assert_eq!(answer.status, 400, "{what}: {}", answer.text());
     }
+    // A model that answers each row answers rows of nothing, too, and they cost nothing to send.
+    for body in [shape("[30000000, 0]", "[]"), format!("[[]{}]", ",[]".repeat(1_000_000))] {
+        let answer = post(&server, "/v2/models/batch_probe/infer", &JSON, body.as_bytes());
+        assert_eq!(answer.status, 400, "{}", answer.text());
+    }
     let grown = server.peak() - before;
     assert!(grown < 128 << 20, "{grown} bytes");
+    is_alive(server.inference);
+}
+
+#[test]
+fn attack_17_brackets_around_many_numbers_are_not_written_before_every_one_of_them() {
+    let server = OwnProcess::serve_models(
+        "mlp.mar,echo.mar",
+        "max_response_size=1MiB\nenable_metrics_api=false",
+    );
+    is_alive(server.inference);
+    let before = server.peak();
+    // As an answer, with each number on a line of its own behind 126 spaces: 130 MB.
+    let numbers = vec!["1"; 1_000_000].join(",");
+    let body = format!("{}{numbers}{}", "[".repeat(63), "]".repeat(63));
+    let answer = post(&server, "/predictions/echo", &JSON, body.as_bytes());
+    let (status, _, message) = answer.error();
+    assert_eq!(status, 500, "{message}");
+    assert!(message.contains("max_response_size"), "{message}");
+    let instances = format!("{{\"instances\": [{body}]}}");
+    let answer = post(&server, "/v1/models/echo:predict", &JSON, instances.as_bytes());
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    let grown = server.peak() - before;
+    assert!(grown < 96 << 20, "{grown} bytes");
     is_alive(server.inference);
 }
 
@@ -142,6 +172,48 @@ fn png(width: u32, height: u32) -> Vec<u8> {
     let end = b"\0\0\0\0IDAT\x35\xaf\x06\x1e";
     let start = b"\x89PNG\r\n\x1a\n\0\0\0\x0d";
     [&start[..], &header, &check.sum().to_be_bytes(), end].concat()
+}
+
+/// A chunk of a PNG: length, name and data, checksum.
+fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let named = [&name[..], data].concat();
+    let mut check = flate2::Crc::new();
+    check.update(&named);
+    [&(data.len() as u32).to_be_bytes()[..], &named, &check.sum().to_be_bytes()].concat()
+}
+
+/// `count` zeros, as zlib packs them.
+fn packed_zeros(count: usize) -> Vec<u8> {
+    let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let some = vec![0; 1 << 20];
+    for at in (0..count).step_by(some.len()) {
+        packer.write_all(&some[..some.len().min(count - at)]).unwrap();
+    }
+    packer.finish().unwrap()
+}
+
+#[test]
+fn attack_21_what_a_picture_carries_beside_its_pixels_is_bounded() {
+    let store = crate::support::checkout("models");
+    let lines = format!("model_store={}\nenable_metrics_api=false", store.display());
+    let server = OwnProcess::serve_models("digits.mar", &lines);
+    let picture = |profile: usize| {
+        let header = [&8_u32.to_be_bytes()[..], &8_u32.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+        let profile = [&b"p\0\0"[..], &packed_zeros(profile)].concat();
+        let rows = packed_zeros(8 * (1 + 3 * 8));
+        let chunks =
+            [(b"IHDR", header), (b"iCCP", profile), (b"IDAT", rows), (b"IEND", Vec::new())];
+        let chunks = chunks.map(|(name, data)| chunk(name, &data)).concat();
+        [&b"\x89PNG\r\n\x1a\n"[..], &chunks].concat()
+    };
+    let png = [("Content-Type", "image/png")];
+    let ask = |profile| post(&server, "/predictions/digits", &png, &picture(profile)).status;
+    assert_eq!(ask(2_000_000), 200);
+    let before = server.peak();
+    let _answered = ask(400_000_000);
+    let grown = server.peak() - before;
+    assert!(grown < 128 << 20, "{grown} bytes");
+    assert_eq!(ask(2_000_000), 200);
 }
 
 #[test]
