@@ -1,7 +1,7 @@
 //! One batch to one answer a job, also when the batch fails. PURE: running is the caller's.
 //!
 //! A batch that fails is run again in halves, so that only the offender fails: with one offender
-//! among n that takes about 2 log2 n forwards, where one by one takes n. Called by `worker.rs` with
+//! among n that takes about 2 log2 n forwards, where one by one takes n. Called by `work.rs` with
 //! the model, and by `simulation.rs`. Every job is answered exactly once, with its own row.
 
 /// Runs jobs together and answers each.

@@ -21,7 +21,7 @@ use arc_swap::ArcSwapOption;
 
 use super::job::{Answer, PredictError};
 use super::turn::{Joined, Place, Rider, Turn, Turns};
-use super::worker::Work;
+use super::work::Work;
 use crate::engine::Value;
 use crate::handlers::{Bucket, Sample};
 

@@ -8,7 +8,8 @@ use tracing::Span;
 use super::queue::JobQueue;
 use super::sequences::Turn;
 use super::waiting::Ticket;
-use crate::handlers::{Prediction, Sample};
+use crate::engine::EngineError;
+use crate::handlers::{ExplainError, HandlerError, Prediction, Sample};
 use crate::trace::{self, RequestTrace};
 
 /// A preprocessed request and everything that travels with it.
@@ -126,6 +127,37 @@ impl Drop for Reply<'_> {
             // Closed first: a worker that has just cut it sees that nobody waits.
             self.receiver.close();
             self.queue.withdraw(ticket);
+        }
+    }
+}
+
+// === impl PredictError ===
+
+impl From<EngineError> for PredictError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::InputRefused(text) => PredictError::BadInput(text),
+            EngineError::Failed(text) => PredictError::Failed(text),
+            EngineError::OutOfMemory(text) => PredictError::OutOfMemory(text),
+        }
+    }
+}
+
+impl From<ExplainError> for PredictError {
+    fn from(error: ExplainError) -> Self {
+        match error {
+            ExplainError::Handler(error) => error.into(),
+            ExplainError::Engine(error) => error.into(),
+            ExplainError::TooLate => PredictError::DeadlinePassed,
+        }
+    }
+}
+
+impl From<HandlerError> for PredictError {
+    fn from(error: HandlerError) -> Self {
+        match error {
+            HandlerError::BadInput(text) => PredictError::BadInput(text),
+            HandlerError::Model(text) => PredictError::Failed(text),
         }
     }
 }

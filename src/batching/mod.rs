@@ -19,6 +19,7 @@
 //! A caller has its answer by its deadline even when every worker is stuck: it waits no longer than
 //! that, and takes its job out of the queue when it goes ([`Reply`]).
 
+mod alone;
 mod bisect;
 mod decode_pool;
 mod direct;
@@ -36,6 +37,7 @@ mod sync;
 mod tests;
 mod turn;
 mod waiting;
+mod work;
 mod worker;
 
 pub use decode_pool::{DecodePool, Decoding, Panicked, PoolFull, unpanicked};
@@ -45,5 +47,5 @@ pub use policy::{BatchPolicy, BatchStep, Filling};
 pub use queue::{Admission, JobQueue, Next};
 pub use sequences::{SequenceLimits, Sequences, SequencesFull, Turn};
 pub use waiting::PushError;
-pub(crate) use worker::Work;
+pub(crate) use work::Work;
 pub use worker::{Worker, WorkerStatus};

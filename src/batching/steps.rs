@@ -1,6 +1,6 @@
 //! Rows that are run one after the other, for a model that remembers. PURE: running is the caller's.
 //!
-//! Called by `worker.rs` for a sample that asks for it (`Asked::in_steps`).
+//! Called by `work.rs` for a sample that asks for it (`Asked::in_steps`).
 
 use crate::engine::{HostTensor, Value};
 

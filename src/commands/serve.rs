@@ -8,12 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{EX_CONFIG, notify};
 use crate::cli::Overrides;
 use crate::config::{Config, Level, ProcessEnvironment};
+use crate::engine::share_heaps;
 use crate::pid_file::PidFile;
 use crate::server::{Server, ServerHandle};
 use crate::telemetry;
 
 /// Reads the configuration, opens the addresses, serves.
 pub fn serve(overrides: &Overrides) -> ExitCode {
+    share_heaps();
     let config = match Config::load(overrides, &ProcessEnvironment) {
         Ok(config) => config,
         Err(errors) => {

@@ -6,11 +6,11 @@
 use std::path::Path;
 
 use super::Config;
-use super::cors;
 use super::error::{ConfigError, Note};
 use super::keys::{self, Stance};
 use super::source::{Environment, Gathered, Setting};
 use super::typed::Typed;
+use super::{checks, cors};
 
 /// A file, key by key.
 #[derive(Debug)]
@@ -59,11 +59,9 @@ impl Examination {
         let typed = Typed::read(&found.settings, &mut problems);
         let mut config = Config::from_typed(&typed);
         config.read_models(&typed, &mut found);
-        config.check_addresses(&mut found);
-        config.check_exposure(&mut found);
+        checks::addresses(&config, &mut found);
         config.tls = super::tls::identity(&config, &typed, &mut found);
-        config.check_workers(&mut found);
-        config.check_token_expiration(&mut found);
+        checks::values(&config, &mut found);
         super::downloads::read(&mut config.downloads, &mut found);
         super::metrics::read(&mut config.metrics_settings, &typed, environment, &mut found);
         let cors_settings = std::mem::take(&mut found.cors);

@@ -11,6 +11,8 @@
 //! | `keys.rs` | every key: type, default, variable, and what this version does with it |
 //! | `typed.rs`, `parse.rs` | text to values |
 //! | `address.rs`, `load_models.rs`, `models.rs` | the values that are more than a scalar |
+//! | `bounds.rs` | what clients and archives may take |
+//! | `checks.rs` | values that do not go together, or with this machine |
 //! | `tls.rs` | the key and the certificate |
 //! | `stance.rs` | notes on keys without effect and on unknown keys |
 //! | `snapshot.rs` | which snapshot is restored, and what is written into the next ones |
@@ -27,6 +29,8 @@
 //! does not start. What TorchServe would accept and ignore is a note.
 
 mod address;
+mod bounds;
+mod checks;
 mod cors;
 mod cors_source;
 mod downloads;
@@ -53,6 +57,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use address::{ListenAddress, Role, Scheme};
+pub use bounds::{ArchiveLimits, BodyBounds, ConnectionBounds};
 pub use cors_source::CorsSource;
 pub use error::{ConfigError, ConfigErrors, Level, Note};
 pub use examination::{Examination, ExaminedKey, Runs};
@@ -185,38 +190,6 @@ pub struct Config {
     pub notes: Vec<Note>,
 }
 
-/// What a client may hold of connections and time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionBounds {
-    /// Connections of one listener at a time (`connections_max`).
-    pub total: usize,
-    /// Those of one address (`connections_max_per_address`); none: no cap of their own.
-    pub per_address: Option<NonZeroUsize>,
-    /// A connection without a request is kept this long.
-    pub keep_alive: Duration,
-    /// A client has this long for each request head.
-    pub head_timeout: Duration,
-    /// A client that takes nothing of an answer for this long is left.
-    pub write_timeout: Duration,
-    /// So is one that takes fewer bytes a second.
-    pub write_min_rate: u64,
-    /// Requests of one HTTP/2 connection at a time (`streams_max`).
-    pub streams: usize,
-}
-
-/// What a client may take for its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BodyBounds {
-    /// A client that sends nothing of its body for this long is answered 408.
-    pub timeout: Duration,
-    /// So is one that sends fewer bytes a second.
-    pub min_rate: u64,
-    /// Bytes of request bodies in memory, of all clients together (`body_memory_max`).
-    pub memory_max: usize,
-    /// Parts of a multipart body, fields of a form (`parts_max`).
-    pub parts_max: usize,
-}
-
 /// How batches are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchPolicy {
@@ -261,24 +234,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Limits on unpacking a model archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArchiveLimits {
-    /// Bytes of all unpacked files together.
-    pub max_size: u64,
-    /// Number of files and folders.
-    pub max_entries: u64,
-    /// Unpacked bytes per packed byte.
-    pub max_ratio: u64,
-}
-
 /// TorchServe's name, in the working directory.
 const KEY_FILE: &str = "key_file.json";
-/// What is less than that rounds to nothing.
-const MIN_TOKEN_EXPIRATION: Duration = Duration::from_millis(1);
-/// A hundred years: long enough for "never", and the key file can name the day.
-const MAX_TOKEN_EXPIRATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
 // === impl Config ===
 
 impl Default for Config {
@@ -303,12 +260,10 @@ impl Config {
         let mut config = Config::from_typed(&typed);
         found.notes.extend(stance::notes(&found.settings, &typed));
         config.read_models(&typed, &mut found);
-        config.check_addresses(&mut found);
-        config.check_exposure(&mut found);
+        checks::addresses(&config, &mut found);
         config.tls = tls::identity(&config, &typed, &mut found);
-        config.check_workers(&mut found);
-        config.check_token_expiration(&mut found);
-        config.check_model_store(&mut found);
+        checks::values(&config, &mut found);
+        checks::model_store(&config, &mut found);
         config.temp_dir = source::temp_dir(environment);
         config.log_location =
             environment.get("LOG_LOCATION").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -472,99 +427,11 @@ impl Config {
             }
         }
     }
-
-    /// Inference and management may share one listener, as in TorchServe; nothing else may.
-    fn check_addresses(&self, found: &mut Gathered) {
-        let roles =
-            Role::ALL.into_iter().filter(|role| self.enable_metrics_api || *role != Role::Metrics);
-        let roles: Vec<Role> = roles.collect();
-        for (at, role) in roles.iter().enumerate() {
-            let address = self.address(*role);
-            for earlier in &roles[..at] {
-                let other = self.address(*earlier);
-                let shared = *earlier == Role::Inference && *role == Role::Management;
-                if !address.collides(other) || (shared && address == other) {
-                    continue;
-                }
-                let fix = if shared {
-                    "write both alike to share one listener, or choose another port"
-                } else {
-                    "choose another port; only inference and management may share one"
-                };
-                let problem = format!("{address} is taken by {} ({other}); {fix}", earlier.key());
-                found.errors.push(error_about(*role, found, problem));
-            }
-        }
-    }
-
-    /// Not by accident: anybody who reaches an open management API can change the models.
-    fn check_exposure(&self, found: &mut Gathered) {
-        let exposed = !self.management.is_loopback() && self.disable_token_authorization;
-        if exposed && !self.allow_open_management {
-            let problem = format!(
-                "other machines can reach {}, and token authorization is off: anybody there could \
-                 change the models; listen on 127.0.0.1, leave token authorization on, or say that \
-                 this is wanted: allow_open_management=true",
-                self.management
-            );
-            found.errors.push(error_about(Role::Management, found, problem));
-        }
-    }
-
-    fn check_workers(&self, found: &mut Gathered) {
-        if let Some(setting) = found.settings.get("default_workers_per_model")
-            && self.default_workers_per_model.is_some_and(|workers| workers > self.workers_max)
-        {
-            let expected = format!("at most workers_max ({}); raise that first", self.workers_max);
-            found.errors.push(setting.wrong(&expected));
-        }
-    }
-
-    /// 0 is not "never": every key would be expired when it is made.
-    fn check_token_expiration(&self, found: &mut Gathered) {
-        if let Some(setting) = found.settings.get("token_expiration_min")
-            && !(MIN_TOKEN_EXPIRATION..=MAX_TOKEN_EXPIRATION).contains(&self.token_expiration)
-        {
-            let most = MAX_TOKEN_EXPIRATION.as_secs() / 60;
-            let expected = format!("minutes, more than 0 and at most {most}");
-            found.errors.push(setting.wrong(&expected));
-        }
-    }
-
-    /// A server without a folder of models can serve nothing: TorchServe refuses to start, so do we.
-    fn check_model_store(&self, found: &mut Gathered) {
-        let fix =
-            "give a folder with .mar files: model_store=DIR in the file, or --model-store DIR";
-        let Some(path) = &self.model_store else {
-            // A file that could not be read may have set it: one message is enough then.
-            if found.unread {
-                return;
-            }
-            found.errors.push(ConfigError::unset("model_store", format!("is not set; {fix}")));
-            return;
-        };
-        let Some(setting) = found.settings.get("model_store") else { return };
-        let shown = path.display();
-        if !path.exists() {
-            let here = if path.is_relative() { " in the working directory" } else { "" };
-            found.errors.push(setting.error(format!("{shown} does not exist{here}; {fix}")));
-        } else if !path.is_dir() {
-            found.errors.push(setting.error(format!("{shown} is not a directory; {fix}")));
-        }
-    }
 }
 
 /// Minutes as TorchServe has them, with a fraction; too many for a duration become the longest one.
 fn minutes(minutes: f64) -> Duration {
     Duration::try_from_secs_f64(minutes * 60.0).unwrap_or(Duration::MAX)
-}
-
-/// An error about an address, at the place where it was set.
-fn error_about(role: Role, found: &Gathered, problem: String) -> ConfigError {
-    match found.settings.get(role.key()) {
-        Some(setting) => setting.error(problem),
-        None => ConfigError::unset(role.key(), problem),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Why a model was not downloaded. Texts are TorchServe's where it has one; none holds a query, an
 //! address that the client did not write, or a path of this machine.
 
+use std::io;
+
 use super::model_url::ModelUrl;
 use super::networks::AddressClass;
 
@@ -53,13 +55,13 @@ pub enum DownloadError {
         reason: String,
     },
     /// The model store cannot be used.
-    #[error("Cannot {action} the model store; the log has the reason")]
+    #[error("Cannot {action} the model store{}; the log has the reason", remedy(.source))]
     Store {
         /// What was tried.
         action: &'static str,
         /// The system's reason.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The server is stopping.
     #[error("The server is stopping and downloads nothing any more")]
@@ -69,6 +71,20 @@ pub enum DownloadError {
 const NONE_ALLOWED: &str = "; allowed_urls in config.properties lists what may be downloaded, for \
                             example https://models\\.example\\.com/.*";
 
+/// What the operator can do, without the folder's place: that is in the log.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            " (model_store in config.properties): make the folder writable for the server, or copy the \
+             archive into it and register its file name"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            " (model_store in config.properties): no room is left on its disk"
+        }
+        _ => "",
+    }
+}
+
 // === impl DownloadError ===
 
 impl DownloadError {
@@ -76,7 +92,7 @@ impl DownloadError {
         DownloadError::Failed { url: url.shown().to_owned(), reason: reason.into() }
     }
 
-    pub(super) fn store(action: &'static str, source: std::io::Error) -> DownloadError {
+    pub(super) fn store(action: &'static str, source: io::Error) -> DownloadError {
         DownloadError::Store { action, source }
     }
 }

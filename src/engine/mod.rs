@@ -31,7 +31,7 @@ use std::sync::Arc;
 pub use device::{Device, DeviceError, Devices};
 pub use options::LoadOptions;
 pub use tensor::{DType, Elements, HostTensor, ShapeError, element_count};
-pub use threads::{available_cores, give_way_to_reactors, run_in_short_slices};
+pub use threads::{available_cores, give_way_to_reactors, run_in_short_slices, share_heaps};
 #[cfg(feature = "torch")]
 pub use torch::TorchEngine;
 pub use value::{Argument, Signature, Value};

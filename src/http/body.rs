@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_http::Payload;
 use actix_http::error::PayloadError;
@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
 
+use super::connection::patient_now;
 use super::inflate::{Coding, Inflater};
 use super::request_bounds::{NoMemory, Pace, RequestBounds, Reservation};
 use crate::error::ServeError;
@@ -253,7 +254,7 @@ pub(super) async fn collect(
         return Ok(first);
     }
     reserved.grow(first.len()).map_err(no_memory)?;
-    let mut pace = Pace::new(bounds, Instant::now());
+    let mut pace = Pace::new(bounds, patient_now());
     let Some(second) = next(payload, bounds).await? else {
         request.extensions_mut().insert(reserved);
         return Ok(first);
@@ -266,7 +267,7 @@ pub(super) async fn collect(
         if body.len() + bytes.len() > limit {
             return Err(ServeError::body_too_large(limit));
         }
-        if !pace.came(bytes.len(), Instant::now()) {
+        if !pace.came(bytes.len(), patient_now()) {
             return Err(ServeError::body_too_slow());
         }
         reserved.grow(bytes.len()).map_err(no_memory)?;
@@ -288,13 +289,13 @@ async fn inflated(
 ) -> Result<Bytes, ServeError> {
     let mut inflater = Inflater::new(coding, limits);
     let (mut packed, mut turn, mut counted) = (0, TURN, 0);
-    let mut pace = Pace::new(bounds, Instant::now());
+    let mut pace = Pace::new(bounds, patient_now());
     while let Some(bytes) = next(payload, bounds).await? {
         packed += bytes.len();
         if packed > limits.size {
             return Err(ServeError::body_too_large(limits.size));
         }
-        if !pace.came(bytes.len(), Instant::now()) {
+        if !pace.came(bytes.len(), patient_now()) {
             return Err(ServeError::body_too_slow());
         }
         for piece in bytes.chunks(PACKED_PIECE) {
@@ -314,11 +315,20 @@ async fn inflated(
 /// The next piece of the body.
 async fn next(payload: &mut Payload, bounds: &RequestBounds) -> Result<Option<Bytes>, ServeError> {
     let piece = poll_fn(|context| Pin::new(&mut *payload).poll_next(context));
-    match tokio::time::timeout(bounds.body_timeout, piece).await {
-        Err(_) => Err(ServeError::body_too_slow()),
-        Ok(None) => Ok(None),
-        Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
-        Ok(Some(Err(error))) => Err(unreadable(&error)),
+    let mut piece = std::pin::pin!(piece);
+    let (began, mut left) = (patient_now(), bounds.body_timeout);
+    loop {
+        match tokio::time::timeout(left, piece.as_mut()).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(Ok(bytes))) => return Ok(Some(bytes)),
+            Ok(Some(Err(error))) => return Err(unreadable(&error)),
+            Err(_) => {}
+        }
+        // More than nothing when it was this thread that did not run.
+        left = (began + bounds.body_timeout).saturating_duration_since(patient_now());
+        if left.is_zero() {
+            return Err(ServeError::body_too_slow());
+        }
     }
 }
 

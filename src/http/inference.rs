@@ -69,7 +69,7 @@ async fn of_route(
     match route {
         InferenceRoute::Ping => Ok(ping(state)),
         InferenceRoute::Model(call) => ask(request, payload, state, call, started).await,
-        InferenceRoute::Invocations => invoke(request, payload, state, started).await,
+        InferenceRoute::Invocations => Box::pin(invoke(request, payload, state, started)).await,
         InferenceRoute::Workflow { workflow } => Err(ServeError::workflow_not_found(&workflow)),
         InferenceRoute::Server => Ok(open_inference::server()),
         InferenceRoute::Live => Ok(open_inference::live()),

@@ -42,6 +42,7 @@ mod token;
 mod traced;
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -74,9 +75,12 @@ pub async fn inference(
     state: web::Data<State>,
 ) -> HttpResponse {
     let mut payload = payload.into_inner();
-    let answer = bounded(&request, &state, inference::answer(&request, &mut payload, &state));
-    let answer = finish(&request, &state, answer);
-    let response = traced::traced(&request, &state, answer).await;
+    let response = {
+        // By reference from here on: each function that is given a future holds it twice.
+        let answer = pin!(inference::answer(&request, &mut payload, &state));
+        let answer = pin!(finish(&request, &state, bounded(&request, &state, answer)));
+        traced::traced(&request, &state, answer).await
+    };
     body::drain(&mut payload).await;
     response
 }
@@ -88,8 +92,10 @@ pub async fn management(
     state: web::Data<State>,
 ) -> HttpResponse {
     let mut payload = payload.into_inner();
-    let answer = bounded(&request, &state, management::answer(&request, &mut payload, &state));
-    let response = finish(&request, &state, answer).await;
+    let response = {
+        let answer = pin!(management::answer(&request, &mut payload, &state));
+        finish(&request, &state, bounded(&request, &state, answer)).await
+    };
     body::drain(&mut payload).await;
     response
 }

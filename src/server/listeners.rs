@@ -31,6 +31,7 @@ pub(super) struct Listener {
 }
 
 /// What every listener keeps its clients to.
+#[derive(Clone, Copy)]
 pub(super) struct Bounds {
     /// Threads.
     pub(super) workers: usize,

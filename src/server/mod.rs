@@ -8,6 +8,7 @@ mod cors_source;
 mod listeners;
 mod plain;
 mod self_test;
+mod serving;
 mod shutdown;
 mod snapshots;
 mod startup;

@@ -6,8 +6,8 @@
 //! ```text
 //! POST /predictions/{model}        http/traced.rs        child of the caller's `traceparent`
 //!   decode                         registry/model.rs     body to sample
-//!   queue                          batching/worker.rs    linked to the batch that ended it
-//!   batch                          batching/worker.rs    one a batch, in the trace of its first
+//!   queue                          batching/work.rs      linked to the batch that ended it
+//!   batch                          batching/work.rs      one a batch, in the trace of its first
 //!     forward                                            request, linked to every request in it
 //!     encode                                             outputs to answers
 //! ```

@@ -2,9 +2,14 @@
 //! told. Each test has a process of its own. `tests/kill` kills it at random moments.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Resource, Signal};
@@ -12,7 +17,9 @@ use serde_json::json;
 use torchfront::auth::{Scope, TokenAuthorization};
 use torchfront::snapshot::{Moment, SnapshotFolder};
 
-use crate::support::{Client, OwnProcess, altered_echo, close, eventually, request};
+use crate::support::{
+    Answer, Client, OwnProcess, altered_echo, checkout, close, edge, eventually, request,
+};
 
 const ROW: &str = "[0.1, -0.2, 0.3, 0.4]";
 
@@ -26,7 +33,8 @@ fn serves(server: &OwnProcess, model: &str) {
 
 /// The entries of the folders that archives are unpacked to.
 fn unpacked(server: &OwnProcess) -> usize {
-    let folders = fs::read_dir(server.folder().join("temp")).unwrap().map(|entry| entry.unwrap());
+    let temp = server.inside(&server.folder().join("temp"));
+    let folders = fs::read_dir(temp).unwrap().map(|entry| entry.unwrap());
     let folders = folders.filter(|entry| entry.file_type().unwrap().is_dir());
     folders.map(|folder| fs::read_dir(folder.path()).unwrap().count()).sum()
 }
@@ -213,6 +221,115 @@ fn promise_12_a_full_disk_fails_what_must_write_and_nothing_else() {
 }
 
 #[test]
+fn promise_12_disks_without_room_fail_what_must_write_and_nothing_else() {
+    let mut own_mounts = Command::new("unshare");
+    if !own_mounts.args(["-m", "true"]).status().is_ok_and(|status| status.success()) {
+        println!("skipped: file systems cannot be mounted here");
+        return;
+    }
+    // Disks of some pages each. Of the log's none is left.
+    let script = "cp -r store kept && mkdir temp logs &&
+        mount -t tmpfs -o size=64k none store && cp kept/* store &&
+        mount -t tmpfs -o size=32k none temp &&
+        mount -t tmpfs -o size=16k none logs || exit 1
+        cat /dev/zero > logs/filler 2> kept/full; exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_torchfront")]);
+    let archive = |name: &str| fs::read(checkout("tests/goldens/archives").join(name)).unwrap();
+    let (heavy, small) = (archive("heavy.mar"), archive("counter.mar"));
+    let large = heavy.clone();
+    let origin = edge::serve(move |request| {
+        let body = if request.path == "/small.mar" { small.clone() } else { large.clone() };
+        Answer { body, ..edge::answer(200, &[]) }
+    });
+    let allowed = format!("allowed_urls=http://{origin}/.*");
+    let lines = [&*allowed, "download_allowed_networks=127.0.0.0/8"];
+    let server = OwnProcess::start_as(command, &["mlp"], &lines, nothing, |_| {});
+    let before = unpacked(&server);
+    assert!(server.log().contains("no snapshot was written"), "{}", server.log());
+    // Room for one, not for two.
+    let store = server.inside(&server.store());
+    fs::write(store.join("heavy.mar"), heavy).unwrap();
+    for (url, expected) in [
+        ("heavy.mar", "no storage space"),
+        (&*format!("http://{origin}/large.mar"), "no room is left on its disk"),
+    ] {
+        let path = format!("/models?url={url}&initial_workers=1&synchronous=true");
+        let refused = server.manage("POST", &path);
+        assert_eq!(refused.status, 500, "{url}: {}", refused.text());
+        assert!(refused.text().contains(expected), "{url}: {}", refused.text());
+        serves(&server, "mlp");
+        assert_eq!(unpacked(&server), before, "{url} has left something");
+        assert_eq!(fs::read_dir(&store).unwrap().count(), 2, "{url} has left something");
+    }
+    // There is room for a small one, and again for others.
+    let path = format!("/models?url=http://{origin}/small.mar&initial_workers=1&synchronous=true");
+    let registered = server.manage("POST", &path);
+    assert_eq!(registered.status, 200, "{}", registered.text());
+    serves(&server, "counter");
+}
+
+#[test]
+fn promise_12_a_server_that_may_write_to_its_temporary_folder_alone_serves() {
+    // Root may write everywhere, unless it gives that up.
+    let program = env!("CARGO_BIN_EXE_torchfront");
+    let mut command = Command::new(program);
+    if rustix::process::getuid().is_root() {
+        let without = |program: &str| {
+            let mut command = Command::new("setpriv");
+            command.arg("--bounding-set=-dac_override").arg(program);
+            command
+        };
+        if !without("true").status().is_ok_and(|status| status.success()) {
+            println!("skipped: this is root, and setpriv cannot take away what root may");
+            return;
+        }
+        command = without(program);
+    }
+    let archive = fs::read(checkout("tests/goldens/archives/counter.mar")).unwrap();
+    let origin = edge::serve(move |_| Answer { body: archive.clone(), ..edge::answer(200, &[]) });
+    let lines = [
+        &*format!("allowed_urls=http://{origin}/.*"),
+        "download_allowed_networks=127.0.0.0/8",
+        "disable_token_authorization=true",
+    ];
+    let (mode, writable) = (fs::Permissions::from_mode, 0o755);
+    let seal = |folder: &Path| {
+        fs::create_dir(folder.join("temp")).unwrap();
+        fs::set_permissions(folder.join("store"), mode(0o555)).unwrap();
+        fs::set_permissions(folder, mode(0o555)).unwrap();
+    };
+    let mut server = OwnProcess::start_as(command, &["mlp", "echo"], &lines, nothing, seal);
+    assert!(fs::metadata(server.folder().join("logs")).is_err(), "the folder is writable");
+    serves(&server, "mlp");
+    let said = server.log();
+    assert!(said.contains("no snapshot was written") && said.contains("LOG_LOCATION"), "{said}");
+    // What needs the store says which key names it and what to do; the place is in the log alone.
+    let before = unpacked(&server);
+    let path =
+        format!("/models?url=http://{origin}/counter.mar&initial_workers=1&synchronous=true");
+    let refused = server.manage("POST", &path);
+    assert_eq!(refused.status, 500, "{}", refused.text());
+    let (store, text) = (server.store().display().to_string(), refused.text());
+    for word in ["model_store", "writable", "file name"] {
+        assert!(text.contains(word), "{text}");
+    }
+    assert!(!text.contains(&store));
+    eventually("the log names the folder", || server.log().contains(&store));
+    assert_eq!(unpacked(&server), before);
+    assert_eq!(fs::read_dir(server.store()).unwrap().count(), 2);
+    // What is there already comes and goes.
+    assert_eq!(server.manage("DELETE", "/models/echo").status, 200);
+    let register = "/models?url=echo.mar&initial_workers=1&synchronous=true";
+    assert_eq!(server.manage("POST", register).status, 200);
+    serves(&server, "echo");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(Duration::from_secs(60)).code(), Some(0));
+    fs::set_permissions(server.folder(), mode(writable)).unwrap();
+    fs::set_permissions(server.store(), mode(writable)).unwrap();
+}
+
+#[test]
 fn promise_12_archives_and_unpacked_files_may_vanish_under_a_loaded_model() {
     let server = OwnProcess::start(&["mlp", "counter"], &["default_workers_per_model=1"], nothing);
     for model in ["mlp", "counter"] {
@@ -277,6 +394,35 @@ fn promise_12_without_free_descriptors_those_who_are_connected_are_served_on() {
     let again = server.manage("POST", "/models?url=other.mar&initial_workers=1&synchronous=true");
     assert_eq!(again.status, 200, "{}", again.text());
     serves(&server, "other");
+}
+
+#[test]
+fn promise_10_nobody_is_refused_for_the_time_in_which_the_process_was_stopped() {
+    let lines = ["head_timeout=1", "body_timeout=1", "http_workers=1"];
+    let server = OwnProcess::start(&["mlp"], &lines, nothing);
+    let head =
+        format!("Host: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", ROW.len());
+    let whole = format!("POST /predictions/mlp HTTP/1.1\r\n{head}{ROW}");
+    // In the middle of the head, and of the body; before a first byte.
+    let cuts = [0, 20, whole.len() - 5];
+    let mut streams = cuts.map(|_| TcpStream::connect(server.inference).unwrap());
+    for (stream, cut) in streams.iter_mut().zip(cuts) {
+        stream.write_all(whole[..cut].as_bytes()).unwrap();
+    }
+    sleep(Duration::from_millis(300));
+    server.signal(Signal::STOP);
+    // Longer than everything that it waits for.
+    sleep(Duration::from_secs(3));
+    server.signal(Signal::CONT);
+    sleep(Duration::from_millis(200));
+    for (stream, cut) in streams.iter_mut().zip(cuts) {
+        stream.write_all(whole[cut..].as_bytes()).unwrap();
+    }
+    for (stream, cut) in streams.iter_mut().zip(cuts) {
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("HTTP/1.1 200 "), "after {cut} bytes: {said}");
+    }
 }
 
 #[test]

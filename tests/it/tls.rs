@@ -267,6 +267,33 @@ fn old_tls_silence_and_nonsense_end_without_an_answer_and_the_server_goes_on() {
 }
 
 #[test]
+fn who_says_nothing_behind_the_handshake_is_told_so_in_http_1_and_left_in_http_2() {
+    let pair = Pair::new();
+    // Nobody waits for the idle time.
+    let server = pair.serve(&[], &[HTTPS, "head_timeout=1", "keep_alive_timeout=600"]);
+    let said = |protocol: &str, bytes: &[u8]| {
+        let name = "localhost".try_into().unwrap();
+        let tls = rustls::ClientConnection::new(pair.trust(&[protocol]), name).unwrap();
+        let stream = TcpStream::connect(server.inference).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut stream = rustls::StreamOwned::new(tls, stream);
+        stream.write_all(bytes).unwrap();
+        stream.flush().unwrap();
+        let mut said = Vec::new();
+        (stream.read_to_end(&mut said).map_err(|error| error.kind()), said)
+    };
+    for begun in [&b""[..], b"GET /ping HTTP/1.1\r\n"] {
+        let (end, said) = said("http/1.1", begun);
+        assert!(end.is_ok(), "{end:?}");
+        assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&said));
+    }
+    let (end, said) = said("h2", b"");
+    assert_ne!(end, Err(std::io::ErrorKind::WouldBlock));
+    // Its settings are all that it says.
+    assert!(said.len() < 100 && !said.starts_with(b"HTTP"), "{said:?}");
+}
+
+#[test]
 fn a_stop_answers_what_an_http2_connection_has_asked_and_does_not_wait_for_an_idle_one() {
     let pair = Pair::new();
     let server = pair.serve(&["slow", "mlp"], &[HTTPS, "default_workers_per_model=1"]);

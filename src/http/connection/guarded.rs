@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::admission::Place;
+use super::early_answers::head_too_slow;
 use super::progress::{Limits, Progress, Verdict};
 
 /// A connection with a place, under watch. Plain HTTP is looked at for lines that end wrongly; who
@@ -39,7 +40,8 @@ impl<T> Guarded<T> {
     }
 
     fn new(stream: T, place: Place, limits: Limits, content: Content) -> Guarded<T> {
-        Guarded { stream, progress: Progress::watched(limits), content, _place: place }
+        let progress = Progress::watched(limits, content == Content::Tls);
+        Guarded { stream, progress, content, _place: place }
     }
 
     /// What this connection is doing.
@@ -56,10 +58,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if let Some(verdict) = this.progress.verdict() {
+            // Who reads TLS says it there.
+            if this.content == Content::PlainHttp1 && this.progress.owes_an_answer() {
+                // The first that is written: the kernel takes it at once, or never.
+                let answer = head_too_slow();
+                let _sent = Pin::new(&mut this.stream).poll_write(context, answer.as_bytes());
+            }
             return Poll::Ready(match verdict {
                 Verdict::ReaderTooSlow => Err(io::ErrorKind::TimedOut.into()),
-                // Nothing is filled in: the end. actix answers a first head with 408; a later one, as
-                // in nginx, nobody: what comes may be what is left of a body.
+                // Nothing is filled in: the end.
                 Verdict::HeadTooSlow | Verdict::Idle => Ok(()),
             });
         }

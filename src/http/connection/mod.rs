@@ -9,10 +9,12 @@
 //! | `admission.rs` | how many connections there may be, in total and for one address |
 //! | `guarded.rs` | the socket: notes what is read and written, ends what is judged |
 //! | `progress.rs` | what one connection is doing, and when that has taken too long; PURE |
-//! | `watch.rs` | the clock of a thread, and its look at its connections |
+//! | `watch.rs` | the clock of a thread, which stands still when the thread does, and its look at its connections |
+//! | `early_answers.rs` | what a client is told before it has asked |
 //! | `head_lines.rs` | refuses a line that ends without a carriage return |
 
 mod admission;
+mod early_answers;
 mod guarded;
 mod head_lines;
 mod progress;
@@ -21,9 +23,11 @@ mod watch;
 use std::time::Duration;
 
 pub use admission::{Admission, Full, Place};
+pub use early_answers::{head_too_slow, no_place};
 pub use guarded::Guarded;
 pub use head_lines::HeadLines;
 pub use progress::{Answer, Entered, Limits, Progress};
+pub use watch::patient_now;
 
 /// What every listener keeps its clients to.
 #[derive(Clone, Copy, Debug)]

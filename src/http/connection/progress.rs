@@ -54,18 +54,28 @@ pub(super) enum Verdict {
     Idle,
 }
 
+/// What the bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Handshake,
+    Http1,
+    Http2,
+}
+
 #[derive(Debug)]
 struct State {
     limits: Limits,
-    http2: Cell<bool>,
+    phase: Cell<Phase>,
     /// Requests that are not answered.
     open: Cell<usize>,
-    /// Since when a head is under way.
+    /// Since when a head, a handshake, or the first byte of HTTP/2 is waited for.
     head: Cell<Option<u32>>,
     lines: Cell<HeadLines>,
     /// When the last request ended, or something was written.
     latest: Cell<u32>,
     sent: Cell<u64>,
+    /// Something was said over HTTP.
+    has_answered: Cell<bool>,
     /// Since when the client is waited for, and what was sent until then.
     stalled: Cell<Option<(u32, u64)>>,
     /// By when the answers must have been taken.
@@ -79,7 +89,7 @@ struct State {
 const REFUSED: u8 = 0;
 /// Ticks of the clock a second.
 pub(super) const TICKS_A_SECOND: u32 = 4;
-/// actix ends the first head itself, with an answer, and idle connections; this comes after it.
+/// actix ends idle connections itself; this comes after it.
 const AFTER_ACTIX: u32 = 2;
 
 // === impl Limits ===
@@ -87,7 +97,7 @@ const AFTER_ACTIX: u32 = 2;
 impl From<&ConnectionBounds> for Limits {
     fn from(bounds: &ConnectionBounds) -> Limits {
         Limits {
-            head: ticks(bounds.head_timeout) + AFTER_ACTIX,
+            head: ticks(bounds.head_timeout),
             write: ticks(bounds.write_timeout),
             write_min_rate: bounds.write_min_rate,
             idle: ticks(bounds.keep_alive),
@@ -105,22 +115,25 @@ fn ticks(time: Duration) -> u32 {
 // === impl Progress ===
 
 impl Progress {
-    /// A new connection, watched by this thread. Call it where tasks can be spawned.
-    pub(super) fn watched(limits: Limits) -> Progress {
-        let progress = Progress::new(limits, watch::now());
+    /// A new connection of plain HTTP, or one that begins with a handshake, watched by this thread.
+    /// Call it where tasks can be spawned.
+    pub(super) fn watched(limits: Limits, is_tls: bool) -> Progress {
+        let phase = if is_tls { Phase::Handshake } else { Phase::Http1 };
+        let progress = Progress::new(limits, phase, watch::now());
         watch::add(Watched(Rc::downgrade(&progress.0)));
         progress
     }
 
-    fn new(limits: Limits, now: u32) -> Progress {
+    fn new(limits: Limits, phase: Phase, now: u32) -> Progress {
         Progress(Rc::new(State {
             limits,
-            http2: Cell::new(false),
+            phase: Cell::new(phase),
             open: Cell::new(0),
-            head: Cell::new(None),
+            head: Cell::new(Some(now)),
             lines: Cell::default(),
             latest: Cell::new(now),
             sent: Cell::new(0),
+            has_answered: Cell::new(false),
             stalled: Cell::new(None),
             answers: RefCell::default(),
             numbered: Cell::new(0),
@@ -131,8 +144,8 @@ impl Progress {
 
     /// The TLS handshake is over: what came until now was no request.
     pub fn begin(&self, http2: bool) {
-        self.0.http2.set(http2);
-        self.0.head.set(None);
+        self.0.phase.set(if http2 { Phase::Http2 } else { Phase::Http1 });
+        self.0.head.set(Some(watch::now()));
         self.0.latest.set(watch::now());
     }
 
@@ -183,16 +196,33 @@ impl Progress {
     }
 
     /// Bytes came from the client.
-    pub(super) fn received(&self) {
-        if self.0.open.get() == 0 && self.0.head.get().is_none() {
-            self.0.head.set(Some(watch::now()));
+    pub fn received(&self) {
+        match self.0.phase.get() {
+            // Its heads are bounded in number and size, and it is idle until one is whole.
+            Phase::Http2 => self.0.head.set(None),
+            Phase::Http1 if self.0.open.get() == 0 && self.0.head.get().is_none() => {
+                self.0.head.set(Some(watch::now()));
+            }
+            Phase::Handshake | Phase::Http1 => {}
         }
+    }
+
+    /// True once, when the first head of an HTTP/1.1 connection did not come in time: the client is
+    /// to be told. (A later one is not: what comes may be what is left of a body.)
+    pub fn owes_an_answer(&self) -> bool {
+        self.verdict() == Some(Verdict::HeadTooSlow)
+            && self.0.phase.get() == Phase::Http1
+            && !self.0.has_answered.replace(true)
     }
 
     /// The client's side took bytes.
     pub(super) fn sent(&self, bytes: usize) {
         self.0.sent.set(self.0.sent.get() + bytes as u64);
         self.0.latest.set(watch::now());
+        if self.0.phase.get() != Phase::Http1 {
+            return;
+        }
+        self.0.has_answered.set(true);
         // What is answered at once never enters.
         if self.0.open.get() == 0 {
             self.next_head();
@@ -282,7 +312,7 @@ impl State {
             return None;
         }
         let late = |since: u32| now.saturating_sub(since) >= self.limits.head;
-        if !self.http2.get() && self.head.get().is_some_and(late) {
+        if self.head.get().is_some_and(late) {
             return Some(Verdict::HeadTooSlow);
         }
         // actix ends an idle connection itself, but none whose last body has no end.
@@ -295,18 +325,19 @@ impl State {
 mod tests {
     use super::*;
 
-    /// Head 10 ticks (with those of actix), write 20, idle 40; 4 bytes a second are one a tick.
+    /// Head 10 ticks, write 20, idle 40; 4 bytes a second are one a tick.
     const LIMITS: Limits = Limits { head: 10, write: 20, write_min_rate: 4, idle: 40, streams: 2 };
 
     fn connection() -> Progress {
-        Progress::new(LIMITS, watch::now())
+        Progress::new(LIMITS, Phase::Http1, watch::now())
     }
 
     #[test]
     fn a_head_has_its_time_each_time_and_a_request_under_way_has_none() {
         let progress = connection();
-        assert_eq!(progress.0.judge(41), None);
-        assert_eq!(progress.0.judge(42), Some(Verdict::Idle));
+        // Also one that is not begun.
+        assert_eq!(progress.0.judge(9), None);
+        assert_eq!(progress.0.judge(10), Some(Verdict::HeadTooSlow));
         progress.received();
         assert_eq!(progress.0.judge(9), None);
         assert_eq!(progress.0.judge(10), Some(Verdict::HeadTooSlow));
@@ -315,6 +346,7 @@ mod tests {
         assert_eq!(progress.0.judge(1000), None);
         drop(entered);
         assert_eq!(progress.0.judge(41), None);
+        assert_eq!(progress.0.judge(42), Some(Verdict::Idle));
         progress.received();
         assert_eq!(progress.0.judge(1000), Some(Verdict::HeadTooSlow));
         // Answered without having entered.
@@ -323,8 +355,22 @@ mod tests {
     }
 
     #[test]
+    fn a_first_head_that_is_late_is_answered_once_and_a_later_one_is_not() {
+        let (first, later, http2) = (connection(), connection(), connection());
+        later.sent(1);
+        http2.begin(true);
+        for progress in [&first, &later, &http2] {
+            assert!(!progress.owes_an_answer());
+            progress.0.verdict.set(Some(Verdict::HeadTooSlow));
+        }
+        assert!(first.owes_an_answer() && !first.owes_an_answer());
+        assert!(!later.owes_an_answer() && !http2.owes_an_answer());
+    }
+
+    #[test]
     fn a_client_that_takes_nothing_or_too_little_is_ended_and_a_slow_one_is_not() {
         let progress = connection();
+        progress.sent(1);
         progress.stalled();
         assert_eq!(progress.0.judge(19), None);
         assert_eq!(progress.0.judge(20), Some(Verdict::ReaderTooSlow));
@@ -339,8 +385,14 @@ mod tests {
 
     #[test]
     fn an_http2_answer_has_time_for_its_size_and_an_idle_connection_ends() {
-        let progress = connection();
+        let progress = Progress::new(LIMITS, Phase::Handshake, watch::now());
+        // The handshake has the time of a head, and so has what comes first after it.
+        progress.received();
+        progress.sent(1);
+        assert_eq!(progress.0.judge(10), Some(Verdict::HeadTooSlow));
         progress.begin(true);
+        progress.sent(1);
+        assert_eq!(progress.0.judge(10), Some(Verdict::HeadTooSlow));
         progress.received();
         assert_eq!(progress.0.judge(41), None);
         assert_eq!(progress.0.judge(42), Some(Verdict::Idle));

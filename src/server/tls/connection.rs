@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 
-use crate::http::connection::{Guarded, Progress};
+use crate::http::connection::{Guarded, Progress, head_too_slow};
 
 /// The connection, to be read and written as any other.
 pub(super) struct Connection {
@@ -66,9 +66,18 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
+        if self.has_lines && self.progress.owes_an_answer() {
+            let (answer, mut stream) = (head_too_slow(), Pin::new(&mut self.stream));
+            let _sent = stream.as_mut().poll_write(context, answer.as_bytes());
+            let _flushed = stream.poll_flush(context);
+            return Poll::Ready(Ok(()));
+        }
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
             if self.has_lines {
                 self.progress.refuse_bare_line_feed(&mut buffer.filled_mut()[before..]);
+            } else {
+                // Also what came together with the end of the handshake.
+                self.progress.received();
             }
             return Poll::Ready(read);
         }

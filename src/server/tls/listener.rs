@@ -8,11 +8,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::{HttpService, Protocol, Request, Response};
-use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
-use actix_web::Error;
+use actix_http::Protocol;
+use actix_server::Server;
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{AppConfig, Server};
+use actix_web::dev::AppConfig;
 use futures_util::TryFutureExt;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,9 +24,8 @@ use super::connection::Connection;
 use super::stream_limits::{CountedBody, StreamLimits};
 use crate::http::connection::{Admission, Guarded, Limits, Place};
 use crate::server::listeners::Bounds;
+use crate::server::serving::{self, Application};
 
-/// A client has this long for its first byte, and as long again for the rest of the handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that are read from who speaks plain HTTP, so that the answer is not lost in a reset.
 const MAX_PLAIN: u64 = 64 << 10;
 /// How long they are waited for.
@@ -36,64 +35,42 @@ const PLAIN_LINGER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The operating system's.
-pub(in crate::server) fn serve<F, S, B>(
+pub(in crate::server) fn serve<F, A, B>(
     sockets: Vec<TcpListener>,
     config: ServerConfig,
     bounds: &Bounds,
     service: F,
 ) -> io::Result<Server>
 where
-    F: Fn() -> S + Send + Clone + 'static,
-    S: ServiceFactory<
-            Request,
-            Config = AppConfig,
-            Response = Response<B>,
-            Error = Error,
-            InitError = (),
-        > + 'static,
-    S::Future: 'static,
-    S::Service: 'static,
+    F: Fn() -> A + Send + Clone + 'static,
+    A: Application<B>,
     B: MessageBody + 'static,
 {
-    let mut builder = Server::build()
-        .workers(bounds.workers)
-        .backlog(bounds.backlog)
-        .max_concurrent_connections(bounds.connections.total.saturating_add(1))
-        .shutdown_timeout(bounds.shutdown_timeout.as_secs())
-        .disable_signals();
-    let stopping = builder.graceful_shutdown_signal();
-    let (keep_alive, head_timeout, linger) =
-        (bounds.connections.keep_alive, bounds.connections.head_timeout, bounds.linger);
+    let mut builder = serving::server(bounds);
+    let (stopping, bounds, admission) =
+        (builder.graceful_shutdown_signal(), *bounds, bounds.admission());
     let limits = Limits::from(&bounds.connections);
-    let admission = bounds.admission();
+    let head_timeout = bounds.connections.head_timeout;
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let factory = move || {
-        let (acceptor, admission) = (acceptor.clone(), Arc::clone(&admission));
         let application = map_config(service(), |()| AppConfig::default())
             .map_err(|error| error.error_response());
-        let (http1_stopping, http2_stopping) = (stopping.clone(), stopping.clone());
-        let http = HttpService::<_, _, EitherBody<CountedBody<B>>>::build()
-            .graceful_shutdown_signal(move || {
-                let stopping = http1_stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .keep_alive(keep_alive)
-            .client_request_timeout(head_timeout)
-            .client_disconnect_timeout(linger)
-            // As on the other listeners: a client that closes its end has gone away.
-            .h1_allow_half_closed(false)
+        let http = serving::http(&bounds, &stopping)
             .on_connect_ext(|connection: &Connection, extensions| {
                 extensions.insert(connection.progress.clone());
             })
-            .finish(StreamLimits(application))
+            .finish::<_, EitherBody<CountedBody<B>>>(StreamLimits(application))
             .map_err(|error| tracing::debug!(%error, "an HTTPS connection ended"));
+        let (acceptor, admission, stopping) =
+            (acceptor.clone(), Arc::clone(&admission), stopping.clone());
         fn_service(move |stream: TcpStream| {
-            let stopping = http2_stopping.clone();
-            let acceptor = acceptor.clone();
+            let (acceptor, stopping) = (acceptor.clone(), stopping.clone());
             let place = admit(&stream, &admission);
             async move {
+                let place = place?;
+                let stream = timeout(head_timeout, refuse_plain_http(stream)).await??;
                 let stopping = async move { stopping.notified().await };
-                open(stream, place?, limits, acceptor, stopping).await
+                open(stream, place, limits, acceptor, stopping).await
             }
             // Scans, and clients that do not trust the certificate: no matter of this server.
             .map_err(|error| tracing::debug!(%error, "no TLS connection"))
@@ -112,20 +89,19 @@ fn admit(stream: &TcpStream, admission: &Arc<Admission>) -> io::Result<Place> {
     admission.enter(Some(client)).map_err(io::Error::other)
 }
 
-/// The handshake.
+/// The handshake. It has the time of a request head; an end is read then.
 async fn open(
-    mut stream: TcpStream,
+    stream: TcpStream,
     place: Place,
     limits: Limits,
     acceptor: TlsAcceptor,
     stopping: impl Future<Output = ()> + 'static,
 ) -> io::Result<(Connection, Protocol, Option<SocketAddr>)> {
     let peer = stream.peer_addr().ok();
-    timeout(HANDSHAKE_TIMEOUT, refuse_plain_http(&mut stream)).await??;
     // Answers are written whole: nothing is gained by waiting for more.
     stream.set_nodelay(true)?;
     let stream = Guarded::tls(stream, place, limits);
-    let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
+    let stream = acceptor.accept(stream).await?;
     Ok(match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => (Connection::http2(stream, stopping), Protocol::Http2, peer),
         _ => (Connection::http1(stream), Protocol::Http1, peer),
@@ -133,12 +109,12 @@ async fn open(
 }
 
 /// An error when the first byte begins the name of a method; the client has been told then.
-async fn refuse_plain_http(stream: &mut TcpStream) -> io::Result<()> {
+async fn refuse_plain_http(mut stream: TcpStream) -> io::Result<TcpStream> {
     let mut first = [0];
     let seen = stream.peek(&mut first).await?;
     // A handshake record begins with 22.
     if seen == 0 || !first[0].is_ascii_alphabetic() {
-        return Ok(());
+        return Ok(stream);
     }
     let body = "{\n  \"status\": \"This Torchfront instance only accepts HTTPS requests\"\n}\n";
     let head = format!(

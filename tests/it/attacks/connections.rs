@@ -46,6 +46,11 @@ fn attack_13_a_head_that_does_not_come_ends_the_connection_the_first_and_every_l
             scope.spawn(move || {
                 let said = say(address, begun);
                 assert_eq!((said.statuses(), said.closed), (vec![408], true), "{begun:?}");
+                assert!(
+                    said.text.contains("\"type\": \"RequestTimeoutException\""),
+                    "{}",
+                    said.text
+                );
             });
             scope.spawn(move || {
                 let said = say(address, &[PING, begun].concat());

@@ -29,6 +29,20 @@ impl OwnProcess {
     /// into the store.
     #[track_caller]
     pub fn start(archives: &[&str], lines: &[&str], prepare: impl FnOnce(&Path)) -> OwnProcess {
+        let program = Command::new(env!("CARGO_BIN_EXE_torchfront"));
+        OwnProcess::start_as(program, archives, lines, prepare, |_| {})
+    }
+
+    /// The same by a command that takes the server's arguments; `finish` is the last that is done to
+    /// the folder.
+    #[track_caller]
+    pub fn start_as(
+        mut command: Command,
+        archives: &[&str],
+        lines: &[&str],
+        prepare: impl FnOnce(&Path),
+        finish: impl FnOnce(&Path),
+    ) -> OwnProcess {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         fs::create_dir(&store).unwrap();
@@ -49,7 +63,7 @@ impl OwnProcess {
         text += &lines.join("\n");
         let file = folder.path().join("config.properties");
         fs::write(&file, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_torchfront"));
+        finish(folder.path());
         command.current_dir(folder.path()).env_remove("TS_CONFIG_FILE");
         command.env("TEMP", folder.path().join("temp"));
         command.env("LOG_LOCATION", folder.path().join("logs"));
@@ -88,6 +102,12 @@ impl OwnProcess {
 
     pub fn store(&self) -> PathBuf {
         self.folder.path().join("store")
+    }
+
+    /// A path as the process sees it, when it has mounts of its own.
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(path.strip_prefix("/").unwrap())
     }
 
     /// Everything that it has said so far.

@@ -1,0 +1,84 @@
+//! What every listener's actix server is told, whatever its connections begin with.
+//!
+//! Called by `plain.rs` and `tls/listener.rs`.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use actix_http::{HttpServiceBuilder, Request, Response};
+use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
+use actix_service::{Service, ServiceFactory};
+use actix_web::Error;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::AppConfig;
+
+use super::listeners::Bounds;
+
+/// What one thread of a listener serves: an application of actix.
+pub(super) trait Application<B: MessageBody + 'static>:
+    ServiceFactory<
+        Request,
+        Config = AppConfig,
+        Response = Response<B>,
+        Error = Error,
+        InitError = (),
+        Future: 'static,
+        Service: 'static,
+    > + 'static
+{
+}
+
+impl<A, B> Application<B> for A
+where
+    B: MessageBody + 'static,
+    A: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = Response<B>,
+            Error = Error,
+            InitError = (),
+            Future: 'static,
+            Service: 'static,
+        > + 'static,
+{
+}
+
+/// The threads and sockets of a listener.
+pub(super) fn server(bounds: &Bounds) -> ServerBuilder {
+    Server::build()
+        .workers(bounds.workers)
+        .backlog(bounds.backlog)
+        // One more than there are places, so that somebody can be told that there is none.
+        .max_concurrent_connections(bounds.connections.total.saturating_add(1))
+        .shutdown_timeout(bounds.shutdown_timeout.as_secs())
+        .disable_signals()
+}
+
+/// HTTP on its connections.
+pub(super) fn http<T, S>(
+    bounds: &Bounds,
+    stopping: &GracefulShutdownSignal,
+) -> HttpServiceBuilder<T, S>
+where
+    S: ServiceFactory<
+            Request,
+            Config = (),
+            Error: Into<Response<BoxBody>> + 'static,
+            InitError: Debug,
+            Service: Service<Request, Future: 'static>,
+        >,
+{
+    let stopping = stopping.clone();
+    HttpServiceBuilder::default()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .keep_alive(bounds.connections.keep_alive)
+        // Kept by `http/connection`, whose clock stands still when the thread does: nobody is refused
+        // because this process was stopped.
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(bounds.linger)
+        // A client that closes its end has gone away, as for nginx: nothing more is done for it.
+        .h1_allow_half_closed(false)
+}
