@@ -205,6 +205,7 @@ fn handler(name: &str, model: &str) -> Arc<dyn Handler> {
         model_config: &serde_json::Value::Null,
         signature: module(model).signature().clone(),
         limit_max_image_pixels: true,
+        max_response_size: usize::MAX,
         envelope: Envelope::default(),
         files: &NoFiles,
     };

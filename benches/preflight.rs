@@ -156,6 +156,7 @@ fn app_state(access_log: bool) -> AppState {
     let loader = Loader {
         engine: Arc::new(FakeEngine),
         defaults: Defaults {
+            max_response_size: usize::MAX,
             workers: 1,
             workers_max: 1,
             registered_workers: 1,

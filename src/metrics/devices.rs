@@ -66,7 +66,6 @@ impl Drop for Handed<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::Metrics;
-    use super::*;
 
     #[test]
     fn jobs_count_while_they_are_in_hand_whatever_ends_them() {

@@ -215,6 +215,7 @@ fn promise_08_and_11_no_request_sees_anothers_rows_and_the_metrics_add_up() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the server's settings are not concerned")]
 #[ignore = "minutes: cargo test --release --test it canary -- --ignored"]
 fn promise_08_and_11_in_a_million_requests() {
     let number = std::env::var("TORCHFRONT_CANARIES");

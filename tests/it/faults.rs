@@ -407,7 +407,7 @@ fn promise_10_nobody_is_refused_for_the_time_in_which_the_process_was_stopped() 
     let cuts = [0, 20, whole.len() - 5];
     let mut streams = cuts.map(|_| TcpStream::connect(server.inference).unwrap());
     for (stream, cut) in streams.iter_mut().zip(cuts) {
-        stream.write_all(whole[..cut].as_bytes()).unwrap();
+        stream.write_all(&whole.as_bytes()[..cut]).unwrap();
     }
     sleep(Duration::from_millis(300));
     server.signal(Signal::STOP);
@@ -416,7 +416,7 @@ fn promise_10_nobody_is_refused_for_the_time_in_which_the_process_was_stopped() 
     server.signal(Signal::CONT);
     sleep(Duration::from_millis(200));
     for (stream, cut) in streams.iter_mut().zip(cuts) {
-        stream.write_all(whole[cut..].as_bytes()).unwrap();
+        stream.write_all(&whole.as_bytes()[cut..]).unwrap();
     }
     for (stream, cut) in streams.iter_mut().zip(cuts) {
         let mut said = String::new();
