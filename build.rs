@@ -11,7 +11,9 @@ fn main() {
 #[cfg(feature = "torch")]
 fn libtorch() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    println!("cargo:rerun-if-changed=src/engine/shim.cpp");
+    for file in ["shim.cpp", "norms.cpp", "norms.h"] {
+        println!("cargo:rerun-if-changed=src/engine/{file}");
+    }
     let libtorch = std::env::var_os("LIBTORCH").map(std::path::PathBuf::from);
     let Some(libtorch) = libtorch.and_then(|path| path.canonicalize().ok()) else {
         println!(
@@ -20,16 +22,23 @@ fn libtorch() {
         std::process::exit(1);
     };
     let (library, include) = (libtorch.join("lib"), libtorch.join("include"));
-    cc::Build::new()
-        .cpp(true)
+    let mut shim = cc::Build::new();
+    shim.cpp(true)
         .std("c++20")
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .flag_if_supported("-fvisibility=hidden")
-        .define("GLIBCXX_USE_CXX11_ABI", "1")
-        .file("src/engine/shim.cpp")
-        .compile("torchfront_shim");
+        .define("GLIBCXX_USE_CXX11_ABI", "1");
+    // A kernel: optimised in debug builds, too, and rounding as libtorch's own does.
+    shim.clone()
+        .opt_level(3)
+        .flag_if_supported("-ffp-contract=fast")
+        .file("src/engine/norms.cpp")
+        .compile("torchfront_norms");
+    shim.file("src/engine/shim.cpp").compile("torchfront_shim");
+    // Behind what uses it.
+    println!("cargo:rustc-link-lib=static=torchfront_norms");
     println!("cargo:rustc-link-search=native={}", library.display());
     println!("cargo:rustc-link-lib=dylib=torch_cpu");
     println!("cargo:rustc-link-lib=dylib=c10");

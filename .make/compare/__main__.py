@@ -3,6 +3,7 @@
     make compare WHAT=preflight [ARGS=...]     CORS preflights
     make compare WHAT=inference [ARGS=...]     a small network as JSON, resnet18 with a photograph
     make compare WHAT=pictures [ARGS=...]      decoding and resizing, next to Pillow and torchvision
+    make compare WHAT=reload [ARGS=...]        changes of the CORS policy under load
     make compare WHAT=api [ARGS=...]           the answers of the REST APIs, request by request
 
 ARGS=--help says what each takes.
@@ -15,7 +16,7 @@ import sys
 # Each is a file of this folder with a function `main(arguments)`.
 KNOWN = [
     what
-    for what in ("preflight", "inference", "pictures", "api")
+    for what in ("preflight", "inference", "pictures", "reload", "api")
     if pathlib.Path(__file__).with_name(f"{what}.py").exists()
 ]
 

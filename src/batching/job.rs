@@ -97,8 +97,10 @@ impl Job {
         self.reply.is_closed()
     }
 
-    /// Answers the job. A caller that has gone away is no error.
+    /// Answers the job. A caller that has gone away is no error. Its turn ends before: who reads that a
+    /// sequence has ended may begin another one.
     pub fn answer(self, answer: Result<Answer, PredictError>) {
+        drop(self.turn);
         let _gone = self.reply.send(answer);
     }
 }

@@ -41,6 +41,8 @@ pub enum EnvName {
 pub enum Kind {
     /// Any text; empty is none.
     Text,
+    /// The name of an HTTP header.
+    Header,
     /// A path; empty is none.
     Path,
     /// `true` or `false`.
@@ -73,7 +75,7 @@ pub enum Stance {
 }
 
 use EnvName::{Always, Gated, Named, None as NoEnv, Ts};
-use Kind::{Address, Bool, Bytes, Choice, Decimal, Int, Json, Path, Seconds, Text};
+use Kind::{Address, Bool, Bytes, Choice, Decimal, Header, Int, Json, Path, Seconds, Text};
 use Stance::{NotApplicable, NotYet, Supported};
 
 /// Longest timeout: a year in seconds.
@@ -86,7 +88,6 @@ const LONG: u64 = i64::MAX as u64;
 
 // Reasons that several keys share.
 const GRPC: &str = "gRPC is not available in this version; only REST listeners are started";
-const SEQUENCES: &str = "the headers of sequences have TorchServe's default names in this version";
 const NO_JVM: &str = "there is no JVM";
 const NO_NETTY: &str = "there is no Netty; number_of_netty_threads sets the HTTP threads";
 const NO_PYTHON: &str = "models run in this process, not in Python worker processes";
@@ -152,9 +153,9 @@ pub const TORCHSERVE: &[Key] = &[
     key("grpc_management_max_connection_age_grace_ms", Ts, Int(0, LONG), "", NotYet(GRPC)),
     key("enable_grpc_ssl", Ts, Bool, "false", NotYet(GRPC)),
     key("ts_open_inference_protocol", Always("TS_OPEN_INFERENCE_PROTOCOL"), Bool, "false", NotApplicable("the Open Inference Protocol is always on")),
-    key("ts_header_key_sequence_id", Named("TS_HEADER_KEY_SEQUENCE_ID"), Text, "ts_request_sequence_id", NotYet(SEQUENCES)),
-    key("ts_header_key_sequence_start", Named("TS_HEADER_KEY_SEQUENCE_START"), Text, "ts_request_sequence_start", NotYet(SEQUENCES)),
-    key("ts_header_key_sequence_end", Named("TS_HEADER_KEY_SEQUENCE_END"), Text, "ts_request_sequence_end", NotYet(SEQUENCES)),
+    key("ts_header_key_sequence_id", Named("TS_HEADER_KEY_SEQUENCE_ID"), Header, "ts_request_sequence_id", Supported),
+    key("ts_header_key_sequence_start", Named("TS_HEADER_KEY_SEQUENCE_START"), Header, "ts_request_sequence_start", Supported),
+    key("ts_header_key_sequence_end", Named("TS_HEADER_KEY_SEQUENCE_END"), Header, "ts_request_sequence_end", Supported),
     key("number_of_netty_threads", Ts, Int(0, 1024), "0", Supported),
     key("netty_client_threads", Ts, Int(0, INT), "0", NotApplicable(NO_NETTY)),
     key("use_native_io", NoEnv, Bool, "true", NotApplicable(NO_NETTY)),

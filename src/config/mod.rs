@@ -174,6 +174,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Whether predictions carry `Server-Timing`.
     pub server_timing: bool,
+    /// The headers that name a request's sequence, and say that it begins or ends.
+    pub sequence_headers: [String; 3],
     /// Where traces go (`OTEL_*` variables); none when they do not.
     pub traces: Option<TraceSettings>,
     /// Where log lines go.
@@ -391,6 +393,9 @@ impl Config {
                 _ => LogFormat::Text,
             },
             server_timing: typed.bool("server_timing"),
+            sequence_headers: ["id", "start", "end"].map(|part| {
+                typed.text(&format!("ts_header_key_sequence_{part}")).unwrap_or_default()
+            }),
             traces: None,
             log_sinks: vec![Sink::stdout(Layout::Text)],
             access_log: typed.bool("access_log"),

@@ -18,6 +18,17 @@ pub(super) fn boolean(value: &str) -> Result<bool, String> {
     }
 }
 
+/// The name of an HTTP header: a token of RFC 9110, in lower case.
+pub(super) fn header(value: &str) -> Result<String, String> {
+    let name = value.trim();
+    let is_of_a_token =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !(1..=128).contains(&name.len()) || !name.bytes().all(is_of_a_token) {
+        return Err("the name of a header, of letters, digits, - and _".to_string());
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
 /// A whole number in decimal, without sign or separators, in `min..=max`.
 pub(super) fn integer(value: &str, min: u64, max: u64) -> Result<u64, String> {
     let value = value.trim();

@@ -98,7 +98,7 @@ fn every_supported_key_reaches_its_field() {
          default_service_handler=image_classifier\n\
          service_envelope=kservev2\nlimit_max_image_pixels=false\nenable_model_api=true\narchive_max_size=1GiB\n\
          archive_max_entries=16\narchive_max_ratio=17\nlog_format=json\naccess_log=false\n\
-         token_expiration_min=1.5\nallow_open_management=true\nconnections_max=20\nconnections_max_per_address=21\n\
+         token_expiration_min=1.5\nts_header_key_sequence_id=X-Sequence\nallow_open_management=true\nconnections_max=20\nconnections_max_per_address=21\n\
          keep_alive_timeout=22\nhead_timeout=23\nbody_timeout=24\nbody_min_rate=25\n\
          write_timeout=26\nwrite_min_rate=27\nstreams_max=28\nbody_memory_max=29\n\
          url_max_length=30\nparts_max=31\n\
@@ -179,6 +179,8 @@ fn every_supported_key_reaches_its_field() {
         log_format: LogFormat::Json,
         log_sinks: config.log_sinks.clone(),
         server_timing: true,
+        sequence_headers: ["x-sequence", "ts_request_sequence_start", "ts_request_sequence_end"]
+            .map(String::from),
         traces: None,
         access_log: false,
         log_location: Some("/logs".into()),

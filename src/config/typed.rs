@@ -42,6 +42,7 @@ impl Kind {
         let text = Some(value.trim()).filter(|text| !text.is_empty());
         match self {
             Kind::Text | Kind::Path => Ok(Value::Text(text.map(String::from))),
+            Kind::Header => parse::header(value).map(|name| Value::Text(Some(name))),
             Kind::Bool => parse::boolean(value).map(Value::Bool),
             Kind::Int(min, max) => number(parse::integer(value, min, max)),
             Kind::Seconds(min, max) => number(
@@ -192,6 +193,7 @@ mod tests {
         for key in keys::all() {
             let (right, wrong) = match key.kind {
                 Kind::Text | Kind::Path => ("x", None),
+                Kind::Header => ("X-Sequence", Some("two words")),
                 Kind::Bool => ("TRUE", Some("yes")),
                 Kind::Int(..) | Kind::Seconds(..) | Kind::Bytes(..) => ("1", Some("-1")),
                 Kind::Decimal => ("1.5", Some("x")),

@@ -80,7 +80,11 @@ impl LiveCors {
             telemetry.changed(listener, Trigger::Start, ChangeResult::Applied);
             telemetry.in_force(listener, &state);
         }
-        let beacon = Beacon::new(state.operations[Listener::Inference as usize].report.clone());
+        let inference = Listener::Inference as usize;
+        let beacon = Beacon::new(state.operations[inference].report.clone());
+        if beacon.is_enabled() {
+            telemetry.begin_reports(&policies[inference]);
+        }
         let handles = policies.map(PolicyHandle::new);
         let state = Mutex::new(state);
         Ok(Arc::new(Self { handles, telemetry, source, beacon, state }))
@@ -228,6 +232,9 @@ impl LiveCors {
         for (listener, (old, new)) in Listener::ALL.into_iter().zip(before.iter().zip(&after)) {
             if !Arc::ptr_eq(old, new) {
                 self.telemetry.watch(new);
+                if listener == Listener::Inference && self.beacon.is_enabled() {
+                    self.telemetry.begin_reports(new);
+                }
                 self.handle(listener).replace(Arc::clone(new));
             }
             let is_applied = old.hash() != new.hash();

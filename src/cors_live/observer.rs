@@ -152,3 +152,124 @@ fn span(taken: &Taken<'_>) -> tracing::Span {
 fn coarse_now() -> u32 {
     u32::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fmt::Debug;
+    use std::sync::Mutex;
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id};
+    use tracing::subscriber::with_default;
+    use tracing_subscriber::Registry;
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    use super::super::LiveCors;
+    use super::*;
+    use crate::cors::{
+        HeaderName, HeaderValue, Listener, ListenerFacts, Method, RequestSketch, Setting, compile,
+    };
+    use crate::metrics::Metrics;
+
+    const APP: &str = "https://app.example.com";
+    const ORIGIN: HeaderName = HeaderName::from_static("origin");
+    const ASKS: HeaderName = HeaderName::from_static("access-control-request-method");
+
+    /// Name, name of the span around it, and fields of each span.
+    type Seen = Vec<(&'static str, Option<&'static str>, BTreeMap<&'static str, String>)>;
+
+    /// What a subscriber sees of spans.
+    #[derive(Clone, Default)]
+    struct Spans(Arc<Mutex<Seen>>);
+
+    struct Fields<'a>(&'a mut BTreeMap<&'static str, String>);
+
+    impl Visit for Fields<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.insert(field.name(), format!("{value:?}"));
+        }
+
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.0.insert(field.name(), value.to_owned());
+        }
+    }
+
+    impl Layer<Registry> for Spans {
+        fn on_new_span(&self, span: &Attributes<'_>, _: &Id, context: Context<'_, Registry>) {
+            let mut fields = BTreeMap::new();
+            span.record(&mut Fields(&mut fields));
+            let around = if span.is_contextual() { context.lookup_current() } else { None };
+            let around = around.map(|around| around.name());
+            self.0.lock().unwrap().push((span.metadata().name(), around, fields));
+        }
+    }
+
+    /// The spans of these requests, each decided inside a request's own span; and the policy's hash.
+    fn spans(requests: &[RequestSketch]) -> (Seen, String) {
+        let line = Setting::in_file("cors.allowed.origin", APP, "config.properties", 1);
+        let policies = compile(&[line], &ListenerFacts::default()).policies.unwrap();
+        let live = LiveCors::fixed(policies, &Metrics::new("host").unwrap()).unwrap();
+        let listener = live.handle(Listener::Inference).current();
+        let seen = Spans::default();
+        with_default(tracing_subscriber::registry().with(seen.clone()), || {
+            let observer = live.observer();
+            for request in requests {
+                let _request = tracing::info_span!("request").entered();
+                let facts = request.facts();
+                let (policy, decision) = listener.decide(&facts);
+                observer.decided(&Taken {
+                    listener: &listener,
+                    policy,
+                    decision: &decision,
+                    facts: &facts,
+                });
+            }
+        });
+        let seen = std::mem::take(&mut *seen.0.lock().unwrap());
+        let own = seen.into_iter().filter(|(name, ..)| *name != "request").collect();
+        (own, listener.hash().to_string())
+    }
+
+    fn from_page(method: Method, origin: &'static str) -> RequestSketch {
+        let request = RequestSketch::new(method, "/predictions/mlp");
+        request.header(ORIGIN, HeaderValue::from_static(origin))
+    }
+
+    #[test]
+    fn a_preflight_is_a_trace_of_its_own_and_an_actual_request_a_part_of_its_requests() {
+        let asks = |method| HeaderValue::from_static(method);
+        let (seen, hash) = spans(&[
+            from_page(Method::OPTIONS, APP).header(ASKS, asks("POST")),
+            from_page(Method::OPTIONS, APP).header(ASKS, asks("BREW")),
+            from_page(Method::POST, APP),
+            from_page(Method::POST, "https://evil.example"),
+        ]);
+        let expected = [
+            ("OPTIONS preflight", None, "preflight", "allowed", "ok"),
+            ("OPTIONS preflight", None, "preflight", "denied", "method_not_listed"),
+            ("cors", Some("request"), "actual", "allowed", "ok"),
+            ("cors", Some("request"), "actual", "denied", "origin_not_listed"),
+        ];
+        assert_eq!(seen.len(), expected.len(), "{seen:?}");
+        for ((name, around, fields), expected) in seen.iter().zip(expected) {
+            let (own, parent, kind, decision, reason) = expected;
+            assert_eq!((*name, *around), (own, parent));
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+            let expected = [
+                ("cors.decision", decision),
+                ("cors.kind", kind),
+                ("cors.policy", "inference"),
+                ("cors.policy_hash", &*hash),
+                ("cors.reason", reason),
+            ];
+            assert_eq!(fields, expected);
+        }
+    }
+
+    #[test]
+    fn a_request_of_no_page_has_no_span_of_cors() {
+        let (seen, _) = spans(&[RequestSketch::new(Method::POST, "/predictions/mlp")]);
+        assert!(seen.is_empty(), "{seen:?}");
+    }
+}

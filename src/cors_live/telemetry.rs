@@ -106,6 +106,16 @@ impl Telemetry {
         }
     }
 
+    /// Pages of these origins may report: their first report is an increase, too.
+    pub(super) fn begin_reports(&self, listener: &ListenerPolicy) {
+        let Some(tally) = listener.base().tally() else { return };
+        for (_, origin) in tally.origins().labels() {
+            for outcome in OUTCOMES {
+                self.families.client_events.with_label_values(&[outcome, origin]);
+            }
+        }
+    }
+
     /// The usual decisions are there from the first scrape on.
     fn begin(&self, policy: &CorsPolicy) {
         if !policy.is_on() && !policy.is_shadow() {

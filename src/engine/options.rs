@@ -10,6 +10,9 @@ use std::fmt;
 pub enum Optimize {
     /// The graph as it was saved.
     None,
+    /// Weights become constants, and batch norms behind convolutions one pass with what follows them:
+    /// not a bit of an answer changes.
+    Exact,
     /// `torch.jit.freeze`: weights become constants, batch norms are folded.
     Freeze,
     /// `torch.jit.optimize_for_inference`: frozen, and laid out and fused for this machine.
@@ -83,25 +86,30 @@ impl fmt::Display for Variant {
 impl LoadOptions {
     /// What to try, the fastest first. The last is what remains when the others are not as exact.
     ///
-    /// `convolves`: the graph has a convolution over two dimensions, where channels_last is the
-    /// fastest. `checkable`: results can be compared; channels_last is a guess that is never made
-    /// without.
+    /// `convolves`: the graph has a convolution over two dimensions, and runs on the CPU:
+    /// channels_last is the fastest, and batch norms need not be folded to be. `checkable`: results can
+    /// be compared; channels_last is a guess that is never made without.
     pub fn variants(&self, convolves: bool, checkable: bool) -> Vec<Variant> {
         use MemoryFormat::{ChannelsLast, Contiguous};
         // An operator who names the graph's treatment means that one and no other; `none` and
         // `inference` (which lays out by itself) also settle the layout.
+        let precision = self.precision.unwrap_or(Precision::Float32);
         let treatments = match self.optimize {
             Some(named) => vec![named],
+            // Norms of narrow floats are not fused.
+            None if convolves && precision == Precision::Float32 => {
+                vec![Optimize::Exact, Optimize::None]
+            }
             None => vec![Optimize::Freeze, Optimize::None],
         };
+        let lays_out = |optimize| matches!(optimize, Optimize::Exact | Optimize::Freeze);
         let formats = |optimize| match self.memory_format {
             Some(named) => vec![named],
-            None if optimize == Optimize::Freeze && convolves && checkable => {
+            None if lays_out(optimize) && convolves && checkable => {
                 vec![ChannelsLast, Contiguous]
             }
             None => vec![Contiguous],
         };
-        let precision = self.precision.unwrap_or(Precision::Float32);
         let variants = treatments.into_iter().flat_map(|optimize| {
             let variant = move |memory_format| Variant { optimize, memory_format, precision };
             formats(optimize).into_iter().map(variant)
@@ -126,8 +134,9 @@ impl fmt::Display for LoadOptions {
 
 impl Optimize {
     /// Every value, as `model-config.yaml` writes it.
-    pub const NAMES: [(&str, Optimize); 3] = [
+    pub const NAMES: [(&str, Optimize); 4] = [
         ("none", Optimize::None),
+        ("exact", Optimize::Exact),
         ("freeze", Optimize::Freeze),
         ("inference", Optimize::Inference),
     ];
@@ -179,11 +188,14 @@ mod tests {
     #[test]
     fn without_a_word_the_fastest_is_tried_first_and_the_saved_module_last() {
         let silent = LoadOptions::default();
-        let all = ["freeze channels_last", "freeze contiguous", "none contiguous"];
+        let all = ["exact channels_last", "exact contiguous", "none contiguous"];
         assert_eq!(tried(silent, true, true), all);
-        assert_eq!(tried(silent, false, true), all[1..]);
         assert_eq!(tried(silent, true, false), all[1..]);
+        assert_eq!(tried(silent, false, true), ["freeze contiguous", "none contiguous"]);
         assert_eq!(silent.variants(true, true)[2], Variant::PLAIN);
+        let narrow = LoadOptions { precision: Some(Precision::Bfloat16), ..silent };
+        let all = ["freeze channels_last", "freeze contiguous", "none contiguous"];
+        assert_eq!(tried(narrow, true, true), all);
     }
 
     #[test]

@@ -34,10 +34,10 @@ pub(super) fn prepare(
              (AVX512_BF16, AMX; on ARM, BF16); precision: float32 is faster"
         );
     }
-    let convolves = match options.memory_format {
-        None => saved.handle.convolves_in_2d().unwrap_or(false),
-        Some(_) => false,
-    };
+    let chooses = options.memory_format.is_none() || options.optimize.is_none();
+    let convolves = chooses && saved.handle.convolves_in_2d().unwrap_or(false);
+    // A GPU's norms are its own library's.
+    let convolves = convolves && saved.device == Device::Cpu;
     let variants = options.variants(convolves, example.is_some());
     let mut choice =
         Choice { name, saved, options, example, reference: None, passed_over: Vec::new() };
@@ -132,6 +132,7 @@ impl Choice<'_> {
             false => Arc::new(saved.convert(conversion)?),
         };
         let handle = match variant.optimize {
+            Optimize::Exact => Arc::new(start.freeze_exactly()?),
             Optimize::Freeze => Arc::new(start.freeze()?),
             Optimize::Inference => Arc::new(start.optimize_for_inference()?),
             Optimize::None => start,

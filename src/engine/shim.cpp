@@ -6,6 +6,8 @@
 
 #include <torch/script.h>
 
+#include "norms.h"
+
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
@@ -206,6 +208,16 @@ EXPORT Module* torchfront_load(const char* path, int device, Error* error) {
 EXPORT Module* torchfront_freeze(const Module* module, Error* error) {
   return guarded(error, static_cast<Module*>(nullptr),
                  [&] { return new Module(torch::jit::freeze(*module)); });
+}
+
+// A frozen copy that gives the same numbers: nothing is folded into weights, and on the CPU batch norms
+// are fused with what follows them.
+EXPORT Module* torchfront_freeze_exactly(const Module* module, Error* error) {
+  return guarded(error, static_cast<Module*>(nullptr), [&] {
+    Module frozen = torch::jit::freeze(*module, std::nullopt, /*optimize_numerics=*/false);
+    fuse_norms(frozen);
+    return new Module(std::move(frozen));
+  });
 }
 
 // A frozen copy that is also prepared for this machine: convolutions folded, fused and laid out for

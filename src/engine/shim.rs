@@ -44,6 +44,7 @@ unsafe extern "C" {
     fn torchfront_set_num_threads(count: c_int);
     fn torchfront_load(path: *const c_char, device: c_int, error: *mut RawError) -> *mut CModule_;
     fn torchfront_freeze(module: *const CModule_, error: *mut RawError) -> *mut CModule_;
+    fn torchfront_freeze_exactly(module: *const CModule_, error: *mut RawError) -> *mut CModule_;
     fn torchfront_optimize_for_inference(
         module: *const CModule_,
         error: *mut RawError,
@@ -122,6 +123,12 @@ impl ModuleHandle {
     pub(super) fn freeze(&self) -> Result<ModuleHandle, EngineError> {
         // SAFETY: the module lives while `self` does.
         ModuleHandle::made(|error| unsafe { torchfront_freeze(self.0.as_ptr(), error) })
+    }
+
+    /// A frozen copy that gives the same numbers.
+    pub(super) fn freeze_exactly(&self) -> Result<ModuleHandle, EngineError> {
+        // SAFETY: the module lives while `self` does.
+        ModuleHandle::made(|error| unsafe { torchfront_freeze_exactly(self.0.as_ptr(), error) })
     }
 
     /// A frozen copy, laid out and fused for this machine.

@@ -16,6 +16,7 @@ mod declared_outputs;
 mod element;
 mod envelope;
 mod example;
+mod file_request;
 mod files;
 mod image;
 mod input;
@@ -116,7 +117,7 @@ pub trait Handler: Send + Sync + 'static {
     /// times, and fails once nobody waits any more.
     ///
     /// # Errors
-    /// [`ExplainError`]; without an implementation, as in TorchServe, that there is none.
+    /// [`ExplainError`]; without an implementation, that the caller cannot have one.
     fn explain(
         &self,
         sample: Sample,
@@ -124,8 +125,9 @@ pub trait Handler: Send + Sync + 'static {
         forward: &mut Forward<'_>,
     ) -> Result<Vec<Prediction>, ExplainError> {
         let _ = (sample, asked, forward);
-        let none = "this handler has no explanations".to_owned();
-        Err(ExplainError::Handler(HandlerError::Model(none)))
+        let none = "this model's handler has no explanations; image_classifier and base_handler \
+                    have";
+        Err(ExplainError::Handler(HandlerError::BadInput(none.to_owned())))
     }
 
     /// What the model takes, for the Open Inference Protocol's metadata; empty when not known.

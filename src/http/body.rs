@@ -21,7 +21,7 @@ use super::connection::patient_now;
 use super::inflate::{Coding, Inflater};
 use super::request_bounds::{NoMemory, Pace, RequestBounds, Reservation};
 use crate::error::ServeError;
-use crate::handlers::{Accept, Parameter, RequestInput, SequenceCall};
+use crate::handlers::{Accept, Parameter, RequestInput};
 
 /// What the body of a request may be at most.
 #[derive(Clone, Copy, Debug)]
@@ -46,33 +46,6 @@ const PACKED_PIECE: usize = 4 << 10;
 const TURN: usize = 256 << 10;
 /// A client has this long to send a short body.
 const SHORT_TIME: Duration = Duration::from_secs(5);
-
-/// TorchServe's headers of sequences: the id, and whether it begins or ends here.
-const SEQUENCE: [&str; 3] =
-    ["ts_request_sequence_id", "ts_request_sequence_start", "ts_request_sequence_end"];
-/// The longest id of a sequence.
-const MAX_SEQUENCE_ID: usize = 128;
-
-/// What the headers say of the request's sequence.
-///
-/// # Errors
-/// 400 for an id that is too long or has other characters than visible ASCII.
-pub(super) fn sequence(request: &HttpRequest) -> Result<SequenceCall, ServeError> {
-    let [id, start, end] = SEQUENCE.map(|name| request.headers().get(name));
-    let id = id.map(|id| {
-        let visible = id.to_str().ok().filter(|id| (1..=MAX_SEQUENCE_ID).contains(&id.len()));
-        let visible = visible.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
-        visible.map(str::to_owned).ok_or_else(|| {
-            let [name, ..] = SEQUENCE;
-            let rule = format!("1 to {MAX_SEQUENCE_ID} visible ASCII characters");
-            ServeError::bad_request(format!("the header {name} must have {rule}"))
-        })
-    });
-    let yes = |value: Option<&actix_web::http::header::HeaderValue>| {
-        value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
-    };
-    Ok(SequenceCall { id: id.transpose()?, start: yes(start), end: yes(end) })
-}
 
 /// Reads the body and takes it apart.
 ///

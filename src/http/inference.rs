@@ -197,15 +197,17 @@ async fn predict(
     if let Some(trace) = &trace {
         trace.asks(&name, version);
     }
-    input.sequence = body::sequence(request)?;
+    input.sequence = state.sequence_headers.read(request)?;
     // Found again: the body may have taken its time.
     drop(model);
-    let answer = state.registry.predict(&name, version, input).await?;
+    let mut answer = state.registry.predict(&name, version, input).await?;
     if answer.prediction.body.len() > state.max_response_size {
         return Err(ServeError::response_too_large(state.max_response_size));
     }
     let timing = state.server_timing.then(|| timing(&answer, started.elapsed(), trace.as_ref()));
+    let sequence = state.sequence_headers.taken(&mut answer.prediction);
     let mut response = response::prediction(answer.prediction);
+    state.sequence_headers.write(&mut response, sequence);
     if let Some(timing) = timing.flatten() {
         response.headers_mut().insert(SERVER_TIMING, timing);
     }

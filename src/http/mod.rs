@@ -36,6 +36,7 @@ mod request_bounds;
 mod request_id;
 mod response;
 mod route;
+mod sequence_headers;
 mod server_timing;
 mod state;
 mod token;
@@ -59,6 +60,7 @@ pub use compression::Compression;
 pub use gate::PreflightGate;
 pub use middleware::AccessLog;
 pub use request_bounds::{BodyMemory, RequestBounds};
+pub use sequence_headers::SequenceHeaders;
 pub use state::State;
 
 use self::route::InferenceRoute;

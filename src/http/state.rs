@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::body::BodyLimits;
 use super::compression::Compression;
 use super::request_bounds::RequestBounds;
+use super::sequence_headers::SequenceHeaders;
 use crate::auth::TokenAuthorization;
 use crate::cors_live::LiveCors;
 use crate::metrics::Metrics;
@@ -23,6 +24,8 @@ pub struct State {
     pub tracer: Option<Tracer>,
     /// `server_timing`: predictions tell where their time went.
     pub server_timing: bool,
+    /// `ts_header_key_sequence_*`.
+    pub sequence_headers: SequenceHeaders,
     /// What the body of a request may be at most.
     pub body_limits: BodyLimits,
     /// Which answers are compressed.

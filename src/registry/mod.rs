@@ -49,7 +49,7 @@ pub use error::{
 };
 pub use inspection::{Inspection, Inspector};
 pub use load::{LoadRequest, Loader};
-pub use model::Model;
+pub use model::{Model, SEQUENCE_ID};
 pub use model_keys::MODEL_KEYS;
 pub use registration::Registration;
 pub use settings::{Defaults, ModelSettings, PartialSettings};

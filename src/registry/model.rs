@@ -50,7 +50,7 @@ pub struct Model {
 }
 
 /// The header that tells a client its sequence, so that one that the server has named can go on.
-const SEQUENCE_ID: &str = "ts_request_sequence_id";
+pub const SEQUENCE_ID: &str = "ts_request_sequence_id";
 
 /// A model that accepts nothing more. Its files and weights go with it.
 pub(super) struct Closing<'a> {

@@ -22,7 +22,11 @@ pub const MODEL_KEYS: &[ModelKey] = &[
     ModelKey::read("jobQueueSize", "1 or more", "job_queue_size"),
     ModelKey::read("deviceType", "cpu or gpu", "gpu where there is one"),
     ModelKey::read("deviceIds", "a list of GPU numbers", "all"),
-    ModelKey::read("optimize", "none, freeze or inference", "the fastest that is exact to 1e-5"),
+    ModelKey::read(
+        "optimize",
+        "none, exact, freeze or inference",
+        "the fastest that is exact to 1e-5",
+    ),
     ModelKey::read("memory_format", "contiguous or channels_last", "the faster one"),
     ModelKey::read("precision", "float32 or bfloat16", "float32"),
     ModelKey::read("intra_op_threads", "1 to 256", "the cores divided by the workers"),

@@ -24,7 +24,7 @@ use crate::cors_live::LiveCors;
 use crate::download::Downloads;
 use crate::engine::{DeviceError, Devices, Engine, available_cores};
 use crate::handlers::Envelope;
-use crate::http::{BodyLimits, BodyMemory, Compression, RequestBounds, State};
+use crate::http::{BodyLimits, BodyMemory, Compression, RequestBounds, SequenceHeaders, State};
 use crate::metrics::{Metrics, MetricsError};
 use crate::registry::{Defaults, LoadRequest, Loader, PartialSettings, Registry};
 use crate::trace::Tracer;
@@ -154,6 +154,7 @@ pub(super) fn build(config: Config, parts: Parts) -> Result<Server, StartError> 
             metrics: metrics.clone(),
             tracer: tracer.clone(),
             server_timing: config.server_timing,
+            sequence_headers: SequenceHeaders::named(&config.sequence_headers),
             body_limits: BodyLimits {
                 size: config.max_request_size,
                 ratio: config.max_request_ratio,

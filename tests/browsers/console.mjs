@@ -6,19 +6,18 @@
 //   --images   writes screenshots there (Chromium only)
 import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launch } from './browsers.js';
+import { accessible, Checks, size, soon, text, until } from './tab.js';
 import { Torchfront, freePort } from './torchfront.js';
 
 const { values: given } = parseArgs({
   options: { bin: { type: 'string' }, browser: { type: 'string' }, images: { type: 'string' } },
 });
 assert(given.bin, 'give --bin target/debug/torchfront');
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const APP = 'https://app.example.com';
 /** An origin that a hostile client sends; it must stay text. */
 const HOSTILE = 'https://<img src=x onerror=document.title=1>';
@@ -57,13 +56,6 @@ async function traffic({ api }) {
 
 // === a tab, and everything that it asks for and says ===
 
-async function size(tab, width, deviceScaleFactor = 1) {
-  // Firefox 140 sets the size and then does not know the orientation.
-  await tab.setViewport({ width, height: 900, deviceScaleFactor }).catch((error) => {
-    if (!error.message.includes('setScreenOrientationOverride')) throw error;
-  });
-}
-
 async function open(browser, url, seen, { width = 1200, scheme } = {}) {
   const tab = await browser.newPage();
   if (scheme) await tab.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
@@ -73,36 +65,6 @@ async function open(browser, url, seen, { width = 1200, scheme } = {}) {
   tab.on('pageerror', ({ message }) => seen.errors.push(message));
   await tab.goto(url, { waitUntil: 'load' });
   return tab;
-}
-
-async function soon(ask, told) {
-  const end = Date.now() + 15_000;
-  let found;
-  do {
-    found = await ask().catch((error) => ({ ok: false, value: error.message }));
-    if (found.ok) return;
-    await new Promise((done) => { setTimeout(done, 50); });
-  } while (Date.now() < end);
-  assert.fail(`${told}; it is ${JSON.stringify(found.value)}`);
-}
-
-function until(tab, selector, expected) {
-  return soon(async () => {
-    const value = await tab.evaluate((s) => document.querySelector(s)?.innerText ?? null, selector);
-    return { ok: value !== null && expected.test(value), value };
-  }, `${selector} should match ${expected}`);
-}
-
-const text = (tab, selector) => tab.$eval(selector, (element) => element.innerText);
-
-async function accessible(tab) {
-  const wide = await tab.evaluate(() => document.documentElement.scrollWidth > innerWidth
-    && [...document.querySelectorAll('body *')].filter((element) => element.getBoundingClientRect().right > innerWidth && !element.closest('.scroll')).map((element) => `${element.localName}#${element.id}.${element.className}`));
-  assert(!wide, `wider than the window: ${wide}`);
-  await tab.evaluate(axe);
-  const { violations } = await tab.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  const told = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`);
-  assert.deepEqual(told, [], 'axe');
 }
 
 /** The order in which Tab goes through the controls. */
@@ -301,7 +263,7 @@ async function everyLook(browser, kind, server, seen) {
   }
 }
 
-let failures = 0;
+const checks = new Checks();
 const page = http.createServer((_, response) => response.setHeader('content-type', 'text/html').end('<!doctype html><title>other</title><body>other'));
 await new Promise((done) => { page.listen(0, '127.0.0.1', done); });
 const foreign = `http://127.0.0.1:${page.address().port}`;
@@ -314,15 +276,7 @@ try {
   for (const kind of given.browser ? [given.browser] : ['chromium', 'firefox']) {
     const browser = await launch(kind, await freePort(), mkdtempSync(join(folder, `${kind}-`)));
     const seen = { requests: new Set(), console: [], errors: [] };
-    const check = async (name, run) => {
-      try {
-        const note = await run();
-        console.log(`ok    ${kind}: ${name}${note ? ` (${note})` : ''}`);
-      } catch (error) {
-        failures += 1;
-        console.log(`FAIL  ${kind}: ${name}\n      ${error.message}`);
-      }
-    };
+    const check = (name, run) => checks.run(`${kind}: ${name}`, run);
     try {
       // Below a trailing slash, too: the page goes where its links are right.
       let tab = await open(browser, `${server.management}/console/`, seen);
@@ -354,5 +308,5 @@ try {
   page.close();
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }
-console.log(failures ? `${failures} failed` : 'console: all passed');
-process.exit(failures ? 1 : 0);
+console.log(checks.failures ? `${checks.failures} failed` : 'console: all passed');
+process.exit(checks.failures ? 1 : 0);

@@ -10,26 +10,18 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launch } from './browsers.js';
+import { accessible, Checks, size, soon, text, until } from './tab.js';
+import { freePort } from './torchfront.js';
 
 const { values: given } = parseArgs({
   options: { bin: { type: 'string' }, browser: { type: 'string' }, images: { type: 'string' } },
 });
 assert(given.bin, 'give --bin target/release/examples/demo');
-const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const photoModel = existsSync('models/efficientnet_lite0.mar');
-
-const freePort = () => new Promise((done) => {
-  const server = createServer().listen(0, '127.0.0.1', () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
 
 // === the demo, on ports of its own ===
 
@@ -59,17 +51,6 @@ async function startDemo() {
 
 // === a browser, and everything it asks for and says ===
 
-// Firefox 140 sets the size and then does not know the orientation.
-async function size(tab, width, deviceScaleFactor = 1) {
-  await tab.setViewport({ width, height: 900, deviceScaleFactor }).catch((error) => {
-    if (!error.message.includes('setScreenOrientationOverride')) throw error;
-  });
-  await soon(async () => {
-    const value = await tab.evaluate(() => innerWidth);
-    return { ok: value === width, value };
-  }, `the window should be ${width} px wide`);
-}
-
 async function open(browser, url, seen) {
   const tab = await browser.newPage();
   await size(tab, 1200);
@@ -79,27 +60,6 @@ async function open(browser, url, seen) {
   tab.on('pageerror', ({ message }) => (message.startsWith('Cross-Origin Request Blocked') ? seen.console : seen.errors).push(message));
   await tab.goto(url, { waitUntil: 'load' });
   return tab;
-}
-
-const text = (tab, selector) => tab.$eval(selector, (element) => element.textContent);
-
-// Asks until it is so. Puppeteer's own waiting needs eval, which the page's policy forbids.
-async function soon(ask, told) {
-  const end = Date.now() + 10_000;
-  let found;
-  do {
-    found = await ask();
-    if (found.ok) return;
-    await new Promise((done) => { setTimeout(done, 30); });
-  } while (Date.now() < end);
-  assert.fail(`${told}; it is ${JSON.stringify(found.value)}`);
-}
-
-async function until(tab, selector, expected) {
-  await soon(async () => {
-    const value = await tab.evaluate((s) => document.querySelector(s)?.textContent ?? null, selector);
-    return { ok: value !== null && expected.test(value), value };
-  }, `${selector} should match ${expected}`);
 }
 
 async function shows(tab, selector, visible) {
@@ -249,21 +209,6 @@ const visits = {
   },
 };
 
-async function accessible(tab) {
-  const nameless = await tab.evaluate(() => {
-    const named = (element) => element.getAttribute('aria-label') || element.labels?.[0]?.textContent.trim() || element.textContent.trim();
-    return [...document.querySelectorAll('a, button, input, summary, [tabindex]')].filter((element) => !named(element)).map((element) => element.outerHTML);
-  });
-  assert.deepEqual(nameless, [], 'controls without a name');
-  const wide = await tab.evaluate(() => document.documentElement.scrollWidth > innerWidth
-    && [...document.querySelectorAll('body *')].filter((element) => element.getBoundingClientRect().right > innerWidth && !element.closest('.scroll')).map((element) => `${element.localName}#${element.id}`));
-  assert(!wide, `wider than the window: ${wide}`);
-  await tab.evaluate(readFileSync(axe, 'utf8'));
-  const { violations } = await tab.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  const told = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`);
-  assert.deepEqual(told, [], 'axe');
-}
-
 async function everyLook(browser, kind, seen) {
   const images = kind === 'chromium' && given.images;
   if (images) mkdirSync(images, { recursive: true });
@@ -306,7 +251,7 @@ async function everyLook(browser, kind, seen) {
   }
 }
 
-let failures = 0;
+const checks = new Checks();
 let demo;
 try {
   demo = await startDemo();
@@ -314,15 +259,7 @@ try {
   for (const kind of given.browser ? [given.browser] : ['chromium', 'firefox']) {
     const browser = await launch(kind, await freePort(), mkdtempSync(join(folder, `${kind}-`)));
     const seen = { requests: new Set(), console: [], errors: [] };
-    const check = async (name, run) => {
-      try {
-        const note = await run();
-        console.log(`ok    ${kind}: ${name}${note ? ` (${note})` : ''}`);
-      } catch (error) {
-        failures += 1;
-        console.log(`FAIL  ${kind}: ${name}\n      ${error.message}`);
-      }
-    };
+    const check = (name, run) => checks.run(`${kind}: ${name}`, run);
     try {
       const tab = await open(browser, `${listed}/`, seen);
       for (const [name, visit] of Object.entries(visits)) await check(name, () => visit({ tab, seen }));
@@ -342,11 +279,9 @@ try {
   }
   const ended = new Promise((done) => { demo.on('exit', done); });
   demo.kill('SIGINT');
-  const code = await ended;
-  console.log(`${code === 0 ? 'ok  ' : 'FAIL'}  Ctrl-C ends both servers`);
-  failures += code === 0 ? 0 : 1;
+  await checks.run('Ctrl-C ends both servers', async () => assert.equal(await ended, 0));
 } finally {
   demo?.kill('SIGKILL');
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }
-process.exit(failures ? 1 : 0);
+process.exit(checks.failures ? 1 : 0);

@@ -75,6 +75,11 @@ export const POLICIES = {
     lines: ['cors.allowed.origin.file=origins.txt', 'cors.allowed.origin.file.reload.s=1'],
     files: { 'origins.txt': 'https://customer.example\n' },
   }),
+  // Pages report what became of their calls.
+  reports: ({ app }) => ({
+    models: ['mlp'],
+    lines: [`cors.allowed.origin=${app}`, 'cors.exposed.headers=X-Request-Id', 'cors.report.enabled=true'],
+  }),
   // Nothing configured.
   off: () => ({ models: ['mlp'], lines: [] }),
   // Clients need a token.

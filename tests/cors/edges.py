@@ -26,7 +26,7 @@ import threading
 import time
 
 HERE = pathlib.Path(__file__).parent
-OURS = ("access-control-", "vary")
+OURS = ("access-control-", "timing-allow-origin", "vary")
 PREFLIGHT = {"origin", "access-control-request-method"}
 
 # Case, edge, reason. A trailing `*` stands for the rest of an identifier.
@@ -56,6 +56,7 @@ class Stub(http.server.BaseHTTPRequestHandler):
         for name, value in [("Access-Control-Allow-Origin", "https://stub.invalid"),
                             ("Access-Control-Allow-Credentials", "true"),
                             ("Access-Control-Expose-Headers", "X-Stub"),
+                            ("Timing-Allow-Origin", "https://stub.invalid"),
                             ("Vary", "Accept-Encoding"), ("X-Reached", "stub"),
                             ("Content-Length", "0")]:
             self.send_header(name, value)
@@ -187,7 +188,7 @@ def judge(case, status, headers, fill):
             check(name.lower() in listed("vary"), f"Vary is {value('vary')!r}, without {name}")
     for name in expect.get("vary_not_contains", []):
         check(name.lower() not in listed("vary"), f"Vary is {value('vary')!r}, with {name}")
-    if "https://stub.invalid" in value("access-control-allow-origin"):
+    if "https://stub.invalid" in value("access-control-allow-origin") + value("timing-allow-origin"):
         bad.append("the server's own CORS header arrived")
     return bad if judged else None
 

@@ -46,6 +46,7 @@ from small_models import (  # noqa: E402
     ListStrIn,
     Mlp,
     MultiInput,
+    Norms,
     ScalarsOut,
     Slow,
     TinyClassifier,
@@ -315,6 +316,7 @@ def build(folder):
     built.add("tiny_classifier", TinyClassifier(), [("red", [red])], **options)
     options = {"handler": "image_classifier", "names": {"0": "a", "1": "b", "2": "c"}}
     built.add("tiny_convnet", TinyConvNet(), [("red", [red])], answer=classify, **options)
+    built.add("norms", Norms(), [("red", [red])])
     built.add("tiny_segmenter", TinySegmenter(), [("red", [red])], handler="image_segmenter")
     kinds = {"1": "picture", "2": "corner"}
     options = {"handler": "object_detector", "answer": detect, "names": kinds}

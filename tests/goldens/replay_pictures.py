@@ -4,9 +4,8 @@
     python3 models/make.py && python3 tests/goldens/replay_pictures.py --bin target/debug/torchfront
 
 The pictures of `pictures.zip` go to models/efficientnet_lite0.mar, and the probabilities are compared
-with `pictures.json`: 1e-6 where the format keeps every pixel, 1e-4 for JPEG. The model is run as it was
-saved (`optimize: none`), as in Python; with the server's default, convolutions are folded and probabilities
-move by up to 2e-6.
+with `pictures.json`: 1e-6 where the format keeps every pixel, 1e-4 for JPEG. `--config "optimize: freeze"`
+tries other settings of the model than the server's own choice.
 """
 
 import argparse
@@ -30,14 +29,16 @@ LOSSLESS, JPEG = 1e-6, 1e-4
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--bin", required=True, type=Path)
-    sys.exit(1 if pictures(parser.parse_args().bin) else 0)
+    parser.add_argument("--config", default="", help="lines of model-config.yaml")
+    options = parser.parse_args()
+    sys.exit(1 if pictures(options.bin, options.config) else 0)
 
 
-def pictures(binary):
+def pictures(binary, config):
     goldens = json.loads((HERE / "pictures.json").read_text())["pictures"]
     archive = zipfile.ZipFile(HERE / "pictures.zip")
     worst, bad, compared = {"JPEG": 0.0, "lossless": 0.0}, [], 0
-    with tempfile.TemporaryDirectory() as folder, serving(binary, as_saved(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, serving(binary, configured(folder, config)) as url:
         for golden in goldens:
             name = golden["file"]
             status, body = post(url, archive.read(name), "application/octet-stream")
@@ -59,8 +60,8 @@ def pictures(binary):
     return len(bad)
 
 
-def as_saved(folder):
-    """The archive with `optimize: none`."""
+def configured(folder, config):
+    """The archive with these settings."""
     made = Path(folder, ARCHIVE.name)
     with zipfile.ZipFile(ARCHIVE) as archive, zipfile.ZipFile(made, "w") as copy:
         for name in archive.namelist():
@@ -70,7 +71,7 @@ def as_saved(folder):
                 manifest["model"]["configFile"] = "model-config.yaml"
                 content = json.dumps(manifest)
             copy.writestr(name, content)
-        copy.writestr("model-config.yaml", "optimize: none\n")
+        copy.writestr("model-config.yaml", config + "\n")
     return made
 
 

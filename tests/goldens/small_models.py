@@ -198,6 +198,37 @@ class TinyConvNet(nn.Module):
         return self.head(torch.relu(self.second(x)).mean(dim=[2, 3]))
 
 
+class Norms(nn.Module):
+    """Batch norms behind convolutions, with everything that may come next."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(6)
+        convolution = dict(padding=1, bias=False)
+        self.layers = nn.ModuleList(nn.Conv2d(3 if i == 0 else 12, 12, 3, **convolution) for i in range(7))
+        self.up = nn.ConvTranspose2d(12, 12, 2, stride=2)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(12, affine=i != 2) for i in range(8))
+        for norm in self.norms:
+            norm.running_mean.uniform_(-0.5, 0.5)
+            norm.running_var.uniform_(0.05, 2.0)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norms[0](self.layers[0](x)))
+        x = nn.functional.relu6(self.norms[1](self.layers[1](x)), inplace=True)
+        # A shortcut, in place and not, from either side, and one that is a norm's result itself.
+        y = self.norms[2](self.layers[2](x))
+        y += x
+        x = torch.relu(y)
+        x = torch.relu(x + self.norms[3](self.layers[3](x)))
+        x = self.norms[4](self.layers[4](x)) + self.norms[5](self.layers[5](x))
+        # A convolution that others use, too; a norm that nothing follows; a shortcut of another shape.
+        both = self.layers[6](x)
+        x = self.norms[6](both) + both.mean(dim=[2, 3], keepdim=True)
+        x = self.norms[7](self.up(x))
+        return self.head(nn.functional.hardtanh(x, -1.5, 2.5).mean(dim=[2, 3]))
+
+
 class TinySegmenter(nn.Module):
     """Two classes per pixel, in the form of torchvision's segmentation models."""
 

@@ -166,6 +166,7 @@ fn app(
         metrics,
         tracer: None,
         server_timing: true,
+        sequence_headers: Default::default(),
         body_limits: BodyLimits { size: 1 << 20, ratio: 100 },
         compression: Compression::Off,
         cors,

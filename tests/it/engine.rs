@@ -68,11 +68,11 @@ fn relative_difference(expected: &[f32], got: &[f32]) -> f64 {
 
 /// Every setting, and every one left open.
 fn all_options() -> Vec<LoadOptions> {
-    let optimize = [None, Some(Optimize::None), Some(Optimize::Freeze), Some(Optimize::Inference)];
+    let named = Optimize::NAMES.map(|(_, optimize)| Some(optimize));
     let formats = [None, Some(MemoryFormat::Contiguous), Some(MemoryFormat::ChannelsLast)];
     let precisions = [None, Some(Precision::Float32), Some(Precision::Bfloat16)];
     let mut all = Vec::new();
-    for optimize in optimize {
+    for optimize in std::iter::once(None).chain(named) {
         for memory_format in formats {
             for precision in precisions {
                 all.push(LoadOptions { optimize, memory_format, precision });
@@ -117,6 +117,38 @@ fn every_setting_answers_as_the_saved_module() {
             // Only freezing shows that a batch norm in eval mode writes nothing.
             if options.optimize != Some(Optimize::None) {
                 assert!(module.replica().unwrap().is_none(), "{archive} [{options}] is shared");
+            }
+        }
+    }
+}
+
+/// Convolutions with all that may follow them: a shortcut, activations, none, another user.
+#[test]
+fn exact_is_the_saved_module_to_the_last_bit() {
+    for archive in ["tiny_convnet", "norms"] {
+        let saved = saved(archive);
+        for (format, rows, size) in [
+            (MemoryFormat::Contiguous, 1, [17, 16]),
+            (MemoryFormat::Contiguous, 3, [33, 5]),
+            (MemoryFormat::ChannelsLast, 2, [8, 8]),
+        ] {
+            let options = LoadOptions {
+                optimize: Some(Optimize::Exact),
+                memory_format: Some(format),
+                precision: None,
+            };
+            let arguments = input(&[rows, 3, size[0], size[1]], 1.5);
+            let module = prepared(&saved, options, arguments.clone());
+            let expected = floats(&saved.forward(arguments.clone()).unwrap());
+            for _ in 0..2 {
+                let got = floats(&module.forward(arguments.clone()).unwrap());
+                match format {
+                    MemoryFormat::Contiguous => assert_eq!(expected, got, "{archive}"),
+                    // Convolutions of this layout may add in another order.
+                    MemoryFormat::ChannelsLast => {
+                        assert!(relative_difference(&expected, &got) < 1e-6, "{archive}");
+                    }
+                }
             }
         }
     }
@@ -199,7 +231,11 @@ fn settings_of_a_model_config_are_used_and_wrong_ones_are_refused_by_name() {
                 intra_op_threads: 1\nwarm_up: [1, 2]\n";
     with_config(&store, "tiny_convnet", "fast", fast);
     let wrong = [
-        ("optimize", "fast", "optimize is \"fast\"; it must be one of none, freeze, inference"),
+        (
+            "optimize",
+            "fast",
+            "optimize is \"fast\"; it must be one of none, exact, freeze, inference",
+        ),
         ("memory_format", "nhwc", "memory_format is \"nhwc\"; it must be one of contiguous"),
         ("precision", "float16", "precision is \"float16\"; it must be one of float32, bfloat16"),
         ("intra_op_threads", "0", "intra_op_threads is 0; it must be a whole number from 1 to 256"),

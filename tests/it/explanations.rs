@@ -166,6 +166,7 @@ fn what_cannot_be_explained_is_said() {
             ("fixed_batch1", "minWorkers: 1\n"),
             ("dict_out", ""),
             ("list_str_in", ""),
+            ("tiny_segmenter", ""),
         ],
         &[],
     );
@@ -190,6 +191,9 @@ fn what_cannot_be_explained_is_said() {
         let (got, _, message) = answer.error();
         assert!(got == status && message.contains(said), "{model} {body}: {got} {message}");
     }
+    let picture = std::fs::read(checkout("tests/goldens/images/flower_rgb.png")).unwrap();
+    let (status, _, message) = post(&server, "/explanations/tiny_segmenter", &picture).error();
+    assert!(status == 400 && message.contains("no explanations"), "{status} {message}");
     // A model that takes one row at a time is asked one row at a time.
     let answer = post(&server, "/explanations/fixed_batch1", b"[1.0, 2.0, 3.0, 4.0]");
     assert_eq!((answer.status, answer.json()), (200, json!([0.0, 0.0, 0.0, 8.0])));

@@ -141,6 +141,29 @@ fn photographs_are_classified_as_python_does_where_the_model_is_built() {
 }
 
 #[test]
+fn speech_is_heard_as_python_hears_it_where_the_model_is_built() {
+    let archive = checkout("models/silero_vad.mar");
+    if !archive.exists() {
+        println!("not run: `make models` builds models/silero_vad.mar");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    std::fs::create_dir(&store).unwrap();
+    std::fs::copy(archive, store.join("silero_vad.mar")).unwrap();
+    let server = TestServer::start_in(folder, &store, &["load_models=all"]);
+    let sample = std::fs::read(checkout("models/silero_vad/sample.wav")).unwrap();
+    let expected = std::fs::read_to_string(checkout("models/silero_vad/expected.json")).unwrap();
+    let expected: Value = serde_json::from_str(&expected).unwrap();
+    // Each of them is a sequence of its own.
+    for _ in 0..2 {
+        let answer = request(server.inference, "PUT", "/predictions/silero_vad", &[], &sample);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        close(&answer.json(), &expected, 1e-4);
+    }
+}
+
+#[test]
 fn sentences_are_embedded_as_python_does_where_the_model_is_built() {
     let archive = checkout("models/minilm_l6.mar");
     if !archive.exists() {

@@ -113,6 +113,30 @@ fn a_sequence_begins_without_an_id_and_anew_when_it_is_told_to() {
     assert_eq!(sum(&add(&mut client, &[(ID, &id)], 1.0)), json!(6.0));
 }
 
+#[test]
+fn the_headers_have_the_names_that_the_configuration_gives_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    fs::create_dir(&store).unwrap();
+    let config = json!({"sequenceBatching": true, "sequenceMaxIdleMSec": 60000});
+    let archive = checkout("tests/goldens/archives/accumulator.mar");
+    configured(&archive, &store, "sum", "base_handler", &config);
+    let lines = [
+        "load_models=all",
+        "ts_header_key_sequence_id=X-Talk",
+        "ts_header_key_sequence_start=X-Talk-Start",
+    ];
+    let server = TestServer::start_in(folder, &store, &lines);
+    let mut client = Client::connect(server.inference);
+    let first = add(&mut client, &[("x-talk", "a")], 1.0);
+    assert_eq!((header(&first, "x-talk").as_deref(), header(&first, ID)), (Some("a"), None));
+    assert_eq!(sum(&add(&mut client, &[("X-Talk", "a")], 2.0)), json!(3.0));
+    let anew = [("X-Talk", "a"), ("X-Talk-Start", "true")];
+    assert_eq!(sum(&add(&mut client, &anew, 5.0)), json!(5.0));
+    // Of no meaning any more: a sequence of its own.
+    assert_eq!(sum(&add(&mut client, &[(ID, "a")], 1.0)), json!(1.0));
+}
+
 fn speech() -> (Vec<f32>, Vec<f64>) {
     let folder = checkout("tests/conformance/models/silero_vad/cases");
     let samples = fs::read(folder.join("speech.in.f32")).unwrap();

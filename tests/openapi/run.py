@@ -95,6 +95,8 @@ def ask_everything(schemathesis, binary, examples, tokens):
             f"disable_token_authorization={str(not tokens).lower()}",
             "enable_model_api=true",
             "access_log=false",
+            # Its routes are in the document where pages may report.
+            "cors.report.enabled=true",
         ]
         properties = folder / "config.properties"
         properties.write_text("\n".join(lines) + "\n")

@@ -166,6 +166,9 @@ fn routes(policy: &CorsPolicy, cluster: &str) -> Value {
     if let Some(exposed) = spec.exposed.header_value() {
         headers.push(("access-control-expose-headers", exposed, true));
     }
+    if spec.timing {
+        headers.push(("timing-allow-origin", origin.to_owned(), true));
+    }
     headers.extend(vary.clone());
     routes.push(pass(&shared, cluster, &headers));
     let rest: Vec<_> = vary.into_iter().collect();

@@ -54,6 +54,7 @@ pub(super) fn write(policy: &CorsPolicy) -> Result<String, Unexpressible> {
     }
     for (cannot, what) in [
         (spec.private_network, "allow.private.network"),
+        (spec.timing, "allow.timing"),
         (spec.preflight_cache_control.is_some(), "preflight.cache.control"),
         (spec.preflight_status == PreflightStatus::Ok, "preflight.status=200"),
     ] {

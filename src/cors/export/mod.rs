@@ -55,7 +55,7 @@ pub struct Unexpressible {
 }
 
 /// The header names that an edge must own alone.
-const OWNED: [&str; 7] = [
+const OWNED: [&str; 8] = [
     "Access-Control-Allow-Origin",
     "Access-Control-Allow-Credentials",
     "Access-Control-Allow-Methods",
@@ -63,6 +63,7 @@ const OWNED: [&str; 7] = [
     "Access-Control-Expose-Headers",
     "Access-Control-Max-Age",
     "Access-Control-Allow-Private-Network",
+    "Timing-Allow-Origin",
 ];
 const VARY_PREFLIGHT: &str =
     "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";

@@ -108,6 +108,9 @@ impl Writer<'_> {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
             self.granted("cache_control", &value);
         }
+        if spec.timing {
+            self.map(&format!("{p}_shared"), "timing", &[("default", "\"\""), ("1", &origin)]);
+        }
         if spec.private_network {
             self.map(
                 &format!("\"{p}_preflight $http_access_control_request_private_network\""),
@@ -224,6 +227,9 @@ impl Writer<'_> {
         }
         if spec.preflight_cache_control.is_some() {
             headers.push(("Cache-Control", "cache_control"));
+        }
+        if spec.timing {
+            headers.push(("Timing-Allow-Origin", "timing"));
         }
         let refused = format!("/.cors-refused-{}", self.policy.listener().as_str());
         let listen = &place.listen;

@@ -45,6 +45,7 @@ fn what_a_target_cannot_say_is_refused_with_the_reason() {
         (&[SOUND, ("cors.allowed.methods", "GET")], &[IngressNginx], "POST is not allowed"),
         (&[SOUND, ("cors.allowed.headers", "*")], &[IngressNginx], "names only"),
         (&[SOUND, ("cors.preflight.status", "200")], &[IngressNginx], "preflight.status"),
+        (&[SOUND, ("cors.allow.timing", "true")], &[IngressNginx], "allow.timing"),
         (&[SOUND, ("cors.exposed.headers", "X$Y")], &[Nginx], "`$`"),
     ] {
         for target in targets {
@@ -62,6 +63,19 @@ fn what_a_target_cannot_say_is_refused_with_the_reason() {
 fn a_policy_that_is_off_because_the_edge_owns_it_is_exported() {
     let lines = [SOUND, ("cors.mode", "off")];
     assert!(written(&lines, ExportTarget::Nginx).unwrap().contains("https://a[.]example"));
+}
+
+#[test]
+fn timings_are_for_the_pages_that_may_read_the_answer() {
+    for target in [ExportTarget::Nginx, ExportTarget::Envoy] {
+        let sends = |lines: &[(&str, &str)]| {
+            let text = written(lines, target).unwrap().to_ascii_lowercase();
+            text.contains("add_header timing-allow-origin")
+                || text.contains("\"key\": \"timing-allow-origin\"")
+        };
+        assert!(sends(&[SOUND, ("cors.allow.timing", "true")]), "{target:?}");
+        assert!(!sends(&[SOUND]), "{target:?}");
+    }
 }
 
 #[test]

@@ -7,29 +7,20 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
 use super::decode::{decode, looks_like_sound};
 use super::rate::resample;
 use super::settings::AudioSettings;
 use crate::engine::{DType, Elements, HostTensor};
+use crate::handlers::file_request::{Object, from_base64, object};
 use crate::handlers::json::{JsonError, Kind, Scanner};
 use crate::handlers::number_array::{ElementType, number_array};
 use crate::handlers::open_inference::Input;
-use crate::handlers::open_inference_request::{Members, split};
+use crate::handlers::open_inference_request::split;
 use crate::handlers::{Form, HandlerError, Parameter, RequestInput};
 
 /// What a request may hold; the end of every error about something else.
 const FORMS: &str = "send the bytes of a WAV or FLAC file, their base64 text as text/plain or as a JSON \
 string, or samples between -1 and 1 as a JSON array";
-
-/// Clients differ in whether they pad.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// The most sounds of one request.
 const MAX_SOUNDS: usize = 256;
@@ -87,34 +78,18 @@ fn json(
         scanner.end().map_err(wrong)?;
         return Ok(alone(samples));
     }
-    let (mut data, mut body, mut request) = (None, None, Members::default());
-    let mut more = scanner.open(b'{', b'}').map_err(wrong)?;
-    while more {
-        let name = scanner.name().map_err(wrong)?;
-        scanner.peek();
-        let here = scanner.clone();
-        let read = match &*name {
-            "data" => scanner.skip().map(|()| data = Some(here)),
-            "body" => scanner.skip().map(|()| body = Some(here)),
-            _ => match request.take(&name, &mut scanner) {
-                Ok(false) => scanner.skip(),
-                taken => taken.map(|_| ()),
-            },
-        };
-        read.map_err(|error| wrong(error.within(&name)))?;
-        more = scanner.more(b'}').map_err(wrong)?;
-    }
-    scanner.end().map_err(wrong)?;
-    if let Some(request) = request.finish(raw).map_err(wrong)? {
-        let [input] = request.inputs.as_slice() else {
-            return Err(bad("expected one input, with sounds or with samples".to_owned()));
-        };
-        let sounds = inputs(input, settings)?;
-        return Ok((sounds, Form::OpenInference(Box::new(request.wanted))));
-    }
-    match data.or(body) {
-        Some(mut start) => value(&mut start, settings).map(alone),
-        None => Err(bad(format!("the JSON object has none of `data`, `body`, `inputs`; {FORMS}"))),
+    match object(&mut scanner, raw).map_err(wrong)? {
+        Object::Request(request) => {
+            let [input] = request.inputs.as_slice() else {
+                return Err(bad("expected one input, with sounds or with samples".to_owned()));
+            };
+            let sounds = inputs(input, settings)?;
+            Ok((sounds, Form::OpenInference(Box::new(request.wanted))))
+        }
+        Object::Value(mut start) => value(&mut start, settings).map(alone),
+        Object::Nothing => {
+            Err(bad(format!("the JSON object has none of `data`, `body`, `inputs`; {FORMS}")))
+        }
     }
 }
 
@@ -162,17 +137,7 @@ fn value(scanner: &mut Scanner<'_>, settings: &AudioSettings) -> Result<Vec<f32>
 }
 
 fn base64(text: &[u8], settings: &AudioSettings) -> Result<Vec<f32>, HandlerError> {
-    let text = match text.strip_prefix(b"data:") {
-        Some(url) => match memchr::memmem::find(url, b";base64,") {
-            Some(at) => &url[at + b";base64,".len()..],
-            None => text,
-        },
-        None => text,
-    };
-    let text: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let bytes = BASE64
-        .decode(&text)
-        .map_err(|error| bad(format!("the text is not base64: {error}; {FORMS}")))?;
+    let bytes = from_base64(text).map_err(|error| bad(format!("{error}; {FORMS}")))?;
     if !looks_like_sound(&bytes) {
         return Err(bad(format!("the base64 text is no WAV and no FLAC; {FORMS}")));
     }

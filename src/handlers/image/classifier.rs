@@ -14,6 +14,7 @@ use super::request::{FORMS, Reader};
 use super::settings::Keys;
 use crate::engine::{Elements, Value};
 use crate::handlers::accept::Offer;
+use crate::handlers::activation::{Activation, floats};
 use crate::handlers::answer::answers;
 use crate::handlers::base::collate;
 use crate::handlers::json_text::{Brackets, JsonText, Layout};
@@ -180,12 +181,9 @@ impl Handler for ImageClassifier {
         if rows != expected || classes == 0 {
             return Err(refuse());
         }
-        let rows: Vec<Vec<f64>> = match tensor.elements() {
-            Elements::Float32(v) => v.chunks_exact(classes).map(softmax).collect(),
-            Elements::Float16(v) => narrow(v.iter().map(|x| x.to_f32()), classes),
-            Elements::Bfloat16(v) => narrow(v.iter().map(|x| x.to_f32()), classes),
+        let rows = match tensor.elements() {
             Elements::Float64(v) => v.chunks_exact(classes).map(softmax_wide).collect(),
-            _ => return Err(refuse()),
+            _ => probabilities(&floats(&tensor).ok_or_else(refuse)?, classes),
         };
         let mut rest = rows.as_slice();
         let answers = asked.iter().map(|asked| {
@@ -219,19 +217,18 @@ impl Handler for ImageClassifier {
     }
 }
 
-fn narrow(values: impl Iterator<Item = f32>, classes: usize) -> Vec<Vec<f64>> {
-    let values: Vec<f32> = values.collect();
-    values.chunks_exact(classes).map(softmax).collect()
+/// The probabilities of each row of `classes` logits, in `float32` as `torch.softmax` of such a tensor;
+/// they are widened to be written.
+fn probabilities(logits: &[f32], classes: usize) -> Vec<Vec<f64>> {
+    let row = |logits: &[f32]| {
+        let mut row = logits.to_vec();
+        Activation::Softmax.apply(&mut row);
+        row.into_iter().map(f64::from).collect()
+    };
+    logits.chunks_exact(classes).map(row).collect()
 }
 
-/// Softmax in `float32`, as `torch.softmax`; the results are widened to be written.
-fn softmax(logits: &[f32]) -> Vec<f64> {
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = logits.iter().map(|logit| (logit - greatest).exp()).collect();
-    let sum = powers.iter().map(|power| f64::from(*power)).sum::<f64>() as f32;
-    powers.iter().map(|power| f64::from(power / sum)).collect()
-}
-
+/// Of a model that answers in `float64`.
 fn softmax_wide(logits: &[f64]) -> Vec<f64> {
     let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let powers: Vec<f64> = logits.iter().map(|logit| (logit - greatest).exp()).collect();

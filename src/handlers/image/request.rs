@@ -5,19 +5,15 @@
 //! `data` or `body`), a JSON array that is the finished tensor without its batch dimension, which is
 //! passed on as it is, or a request of the Open Inference Protocol with pictures or finished tensors.
 
-use std::borrow::Cow;
-
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
 use super::decode::looks_like_image;
 use crate::engine::{DType, HostTensor};
+use crate::handlers::file_request::{Object, from_base64, object};
 use crate::handlers::json::{JsonError, Kind, Scanner};
 use crate::handlers::number_array::{ElementType, number_array};
 use crate::handlers::open_inference::Input;
-use crate::handlers::open_inference_request::{Members, Request, Wanted, split};
+use crate::handlers::open_inference_request::{Request, Wanted, split};
 use crate::handlers::{Form, HandlerError, Parameter, Protocol};
 
 /// What a request was read as: rows of pictures, with their batch dimension, and their form.
@@ -45,12 +41,6 @@ pub(super) const MAX_ELEMENTS: usize = 1 << 26;
 /// What a request may hold; the end of every error about something else.
 pub(super) const FORMS: &str = "send the bytes of an image (JPEG, PNG, GIF, WebP, BMP, TIFF), or its base64 \
 text as text/plain or as a JSON string";
-
-/// Clients differ in whether they pad.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 // === impl Pictures ===
 
@@ -135,30 +125,10 @@ impl Reader<'_> {
             scanner.end().map_err(bad)?;
             return Ok(one(tensor));
         }
-        let (mut data, mut body, mut request) = (None, None, Members::default());
-        let mut more = scanner.open(b'{', b'}').map_err(bad)?;
-        while more {
-            let name = scanner.name().map_err(bad)?;
-            scanner.peek();
-            let here = scanner.clone();
-            let read = match &*name {
-                "data" => scanner.skip().map(|()| data = Some(here)),
-                "body" => scanner.skip().map(|()| body = Some(here)),
-                _ => match request.take(&name, &mut scanner) {
-                    Ok(false) => scanner.skip(),
-                    taken => taken.map(|_| ()),
-                },
-            };
-            read.map_err(|error| bad(error.within(&name)))?;
-            more = scanner.more(b'}').map_err(bad)?;
-        }
-        scanner.end().map_err(bad)?;
-        if let Some(request) = request.finish(raw).map_err(bad)? {
-            return self.open_inference(request);
-        }
-        match data.or(body) {
-            Some(mut start) => self.json_value(&mut start).map(one),
-            None => Err(HandlerError::BadInput(format!(
+        match object(&mut scanner, raw).map_err(bad)? {
+            Object::Request(request) => self.open_inference(request),
+            Object::Value(mut start) => self.json_value(&mut start).map(one),
+            Object::Nothing => Err(HandlerError::BadInput(format!(
                 "the JSON object has none of `data`, `body` and `inputs`; {FORMS}"
             ))),
         }
@@ -222,21 +192,7 @@ impl Reader<'_> {
     }
 
     fn base64(&self, text: &[u8]) -> Result<HostTensor, HandlerError> {
-        // `canvas.toDataURL()` in a page.
-        let text = match text.strip_prefix(b"data:") {
-            Some(url) => match memchr::memmem::find(url, b";base64,") {
-                Some(at) => &url[at + b";base64,".len()..],
-                None => text,
-            },
-            None => text,
-        };
-        let text = match text.iter().any(u8::is_ascii_whitespace) {
-            true => Cow::Owned(text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect()),
-            false => Cow::Borrowed(text),
-        };
-        let bytes = BASE64.decode(&*text).map_err(|error| {
-            HandlerError::BadInput(format!("the text is not base64: {error}; {FORMS}"))
-        })?;
+        let bytes = from_base64(text).map_err(|error| bad_input(format!("{error}; {FORMS}")))?;
         (self.picture)(&bytes)
     }
 }

@@ -9,6 +9,7 @@ import messages from './messages.js';
 import patterns from './patterns.js';
 import predictions from './predictions.js';
 import preflights from './preflights.js';
+import reports from './reports.js';
 import tokenAndTls from './token_and_tls.js';
 
 /** { id, policy, what, expect, seed?, run(scene) } each; `seed` is an item of cors.md, section F. */
@@ -23,5 +24,6 @@ export const SCENARIOS = [
   ...anyOrigin,
   ...credentials,
   ...patterns,
+  ...reports,
   ...tokenAndTls,
 ];

@@ -28,6 +28,24 @@ fn without_the_setting_there_is_no_beacon() {
 }
 
 #[test]
+fn the_first_report_of_a_listed_origin_is_an_increase() {
+    let server = TestServer::start(&["mlp"], &LINES);
+    let series = |origin: &str| {
+        let text = metrics(&server);
+        let lines = text.lines().filter(|line| line.starts_with("ts_cors_client_events_total{"));
+        let own: Vec<_> = lines.filter(|line| line.contains(&format!("\"{origin}\""))).collect();
+        assert!(own.iter().all(|line| line.ends_with(" 0.0")), "{own:?}");
+        own.len()
+    };
+    // By outcome, and no more for an origin that nobody configured.
+    assert_eq!((series(APP), series("_unlisted"), series("_other")), (6, 6, 6));
+    edit(&server, APP, OTHER);
+    assert_eq!(reload(&server).json()["result"], "applied");
+    assert_eq!(series(OTHER), 6);
+    crate::support::eventually("the origin of the policy before is forgotten", || series(APP) == 0);
+}
+
+#[test]
 fn the_script_may_be_loaded_by_every_page_and_names_its_address() {
     let lines = [&LINES[..], &["cors.report.path=/seen", "disable_token_authorization=false"]];
     let server = TestServer::start(&["mlp"], &lines.concat());

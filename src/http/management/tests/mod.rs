@@ -39,6 +39,7 @@ impl Api {
             metrics: bench.metrics.clone(),
             tracer: None,
             server_timing: true,
+            sequence_headers: Default::default(),
             body_limits: BodyLimits { size: 1 << 20, ratio: 100 },
             compression: Compression::default(),
             cors: LiveCors::fixed(Default::default(), &bench.metrics).unwrap(),
