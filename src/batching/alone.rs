@@ -30,15 +30,7 @@ impl Work {
             Err(error) => job.span.in_scope(|| tracing::warn!(%error, "prediction failed")),
         }
         self.metrics.worker_time(took, spent.handler.get());
-        let queued = started.saturating_duration_since(job.enqueued_at);
-        job.answer(result.map(|prediction| Answer {
-            prediction,
-            batch_size: 1,
-            preprocess: Duration::ZERO,
-            queued,
-            forward: spent.forward.get(),
-            postprocess: spent.postprocess.get(),
-        }));
+        answer(job, started, result, spent.forward.get(), spent.postprocess.get());
     }
 
     /// Many forwards for one sample, which was alone in its batch.
@@ -51,15 +43,7 @@ impl Work {
         if let Some(trace) = trace {
             trace.step(Step::Explain, started, Instant::now());
         }
-        let queued = started.saturating_duration_since(job.enqueued_at);
-        job.answer(result.map(|prediction| Answer {
-            prediction,
-            batch_size: 1,
-            preprocess: Duration::ZERO,
-            queued,
-            forward: forward.get(),
-            postprocess: Duration::ZERO,
-        }));
+        answer(job, started, result, forward.get(), Duration::ZERO);
     }
 
     /// As long as somebody waits. The time that the model took is added to `took`.
@@ -82,4 +66,24 @@ impl Work {
         let none = || PredictError::Failed("the handler gave no explanation".to_owned());
         explanations.into_iter().next().ok_or_else(none)
     }
+}
+
+/// Answers a job that was a batch from `started` on.
+fn answer(
+    job: Job,
+    started: Instant,
+    result: Result<Prediction, PredictError>,
+    forward: Duration,
+    postprocess: Duration,
+) {
+    let queued = started.saturating_duration_since(job.enqueued_at);
+    let preprocess = Duration::ZERO;
+    job.answer(result.map(|prediction| Answer {
+        prediction,
+        batch_size: 1,
+        preprocess,
+        queued,
+        forward,
+        postprocess,
+    }));
 }

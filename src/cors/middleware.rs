@@ -96,8 +96,6 @@ struct Answering {
 pub struct Decided {
     decision: Decision,
     policy: Arc<CorsPolicy>,
-    /// Present where another model's policy may apply in the end.
-    listener: Option<Arc<ListenerPolicy>>,
     credentialed: bool,
     observer: Arc<dyn CorsObserver>,
 }
@@ -242,18 +240,11 @@ where
             (Arc::clone(policy), decision, credentialed)
         };
         if decision.action == Action::Pass {
-            let served_model = listener.has_overrides() && decision.verdict != Verdict::Blocked;
-            let listener = served_model.then(|| Arc::clone(&listener));
-            if let Some(listener) = &listener {
-                request.extensions_mut().insert(ModelPolicies(Arc::clone(listener)));
+            if listener.has_overrides() && decision.verdict != Verdict::Blocked {
+                request.extensions_mut().insert(ModelPolicies(Arc::clone(&listener)));
             }
-            let decided = Decided {
-                decision,
-                policy,
-                listener,
-                credentialed,
-                observer: Arc::clone(observer),
-            };
+            let decided =
+                Decided { decision, policy, credentialed, observer: Arc::clone(observer) };
             decided.note(&request);
             return CorsFuture::Inner { inner: self.service.call(request), decided: Some(decided) };
         }
@@ -361,8 +352,8 @@ impl Decided {
     /// Decides again under the policy of the model that was served, where the target did not name
     /// it.
     fn follow_model(&mut self, request: &actix_web::HttpRequest) {
-        let Some(listener) = &self.listener else { return };
         let extensions = request.extensions();
+        let Some(ModelPolicies(listener)) = extensions.get::<ModelPolicies>() else { return };
         let Some(ServedModel(model)) = extensions.get::<ServedModel>() else { return };
         let policy = listener.select(Some(model), request.uri().path());
         if !Arc::ptr_eq(policy, &self.policy) {
