@@ -85,9 +85,11 @@ impl ThreadObserver {
 impl CorsObserver for ThreadObserver {
     fn decided(&self, taken: &Taken<'_>) {
         let (policy, decision) = (taken.policy, taken.decision);
-        let now = if decision.kind == Kind::None { 0 } else { coarse_now() };
+        // Of a request that no page sends, only a refusal is of interest: that of its `Host`.
+        let is_of_interest = decision.kind != Kind::None || decision.verdict == Verdict::Blocked;
+        let now = if is_of_interest { coarse_now() } else { 0 };
         let slot = policy.tally().and_then(|tally| tally.count(self.number, decision, now));
-        if decision.kind == Kind::None && decision.verdict != Verdict::Blocked {
+        if !is_of_interest {
             return;
         }
         let span = span(taken);

@@ -133,8 +133,9 @@ function showPolicy(report) {
 function showDenied({ denied }) {
   const row = (denial) => {
     const { origin, listener, kind, reason, count, detail, last_seen: last } = denial;
-    const fill = make('button', { class: 'small', type: 'button', text: 'Explain', 'aria-label': `Explain a request of ${origin}`, onclick: () => explainDenied(denial) });
-    return [make('span', { class: 'mono', text: origin }), listener, `${kind}`, detail ? `${reason}: ${detail}` : reason, whole.format(count), when(last), fill];
+    // Refused for its host: no page has sent it, there is nothing to explain.
+    const fill = !origin ? '' : make('button', { class: 'small', type: 'button', text: 'Explain', 'aria-label': `Explain a request of ${origin}`, onclick: () => explainDenied(denial) });
+    return [origin ? make('span', { class: 'mono', text: origin }) : 'no page: Host', listener, `${kind}`, detail ? `${reason}: ${detail}` : reason, whole.format(count), when(last), fill];
   };
   byId('denied').replaceChildren(denied.length > 0
     ? table('Recent denials', ['Origin', 'Listener', 'Request', 'Reason', 'Times', 'Last', 'Why'], denied.map(row))

@@ -192,6 +192,17 @@ fn the_management_listener_shows_policies_denials_and_use() {
 }
 
 #[test]
+fn a_refused_host_is_shown_with_its_time_though_no_page_has_sent_it() {
+    let server = TestServer::start(&["mlp"], &LINES);
+    let refused = request(server.management, "GET", "/models", &[("Host", "evil.example")], b"");
+    assert_eq!(refused.status, 421);
+    let denied = server.manage("/cors/denied").json();
+    let first = &denied["denied"][0];
+    assert_eq!((&first["origin"], &first["reason"]), (&"".into(), &"foreign_blocked".into()));
+    assert!(first["last_seen"].as_u64().unwrap() > 1_700_000_000, "{first}");
+}
+
+#[test]
 fn what_is_shown_of_cors_is_never_shown_to_another_origin() {
     let lines = [&LINES[..], &["management_cors.allowed.methods=GET, POST"]].concat();
     let server = TestServer::start(&["mlp"], &lines);
