@@ -50,13 +50,12 @@ pub(super) fn resize(pixels: &Pixels, horizontal: &Axis, vertical: &Axis) -> Pla
         return down_then_across(pixels, horizontal, rows);
     }
     let used = rows.as_ref().map_or(vertical.keep.clone(), |rows| rows.inputs());
-    let slack = Filter::slack_rows(rows.as_ref());
     // Pillow leaves an axis alone that keeps its size.
     let narrow = match filter(width, horizontal) {
-        Some(columns) => columns.across(&pixels.data, width, channels, used.clone(), slack),
+        Some(columns) => columns.across(&pixels.data, width, channels, used.clone()),
         None => {
             let kept = planar(pixels, used.clone(), &horizontal.keep);
-            Matrix::copied(&kept, horizontal.keep.len() * channels, slack)
+            Matrix::copied(&kept, horizontal.keep.len() * channels)
         }
     };
     let matrix = match rows {
@@ -78,20 +77,19 @@ fn rows_first(heights: (usize, usize), widths: (usize, usize)) -> bool {
 
 fn down_then_across(pixels: &Pixels, horizontal: &Axis, rows: &Filter) -> Planes {
     let Pixels { width, height, channels, .. } = *pixels;
-    let slack = Filter::slack_rows(Some(rows));
     let inputs = rows.inputs();
     let used = &pixels.data[inputs.start * width * channels..inputs.end * width * channels];
-    let low = rows.down(&Matrix::copied(used, width * channels, slack), inputs.start);
+    let low = rows.down(&Matrix::copied(used, width * channels), inputs.start);
     debug_assert!(inputs.end <= height);
     let made = low.bytes().len();
     let mut data = Vec::with_capacity(made * width * channels);
     low.bytes().for_each(|row| data.extend_from_slice(&row[..width * channels]));
     let matrix = match filter(width, horizontal) {
-        Some(columns) => columns.across(&data, width, channels, 0..made, 0),
+        Some(columns) => columns.across(&data, width, channels, 0..made),
         None => {
             let low = Pixels { width, height: made, channels, data };
             let kept = planar(&low, 0..made, &horizontal.keep);
-            Matrix::copied(&kept, horizontal.keep.len() * channels, 0)
+            Matrix::copied(&kept, horizontal.keep.len() * channels)
         }
     };
     Planes { matrix, width: horizontal.keep.len() }
@@ -129,11 +127,11 @@ fn filter(input: usize, axis: &Axis) -> Option<Filter> {
             (1.0 - distance.abs()).max(0.0)
         }));
         let sum: f64 = exact.iter().sum();
-        let unit = f64::from(1u32 << PRECISION);
+        let unit = f64::from(1 << PRECISION);
         whole.clear();
         whole.extend(exact.iter().map(|weight| {
             let share = if sum == 0.0 { *weight } else { weight / sum };
-            (0.5 + share * unit) as u32
+            (0.5 + share * unit) as i32
         }));
         filter.push(start, &whole);
     }
