@@ -61,7 +61,7 @@ impl AccessLine<'_> {
             path = %<Logged<'_>>::new(request.uri.path().as_bytes()),
             version = (request.version != Version::HTTP_11).then(|| tracing::field::debug(request.version)),
             status = self.status.as_u16(),
-            ms = self.started.elapsed().as_secs_f64() * 1e3,
+            ms = self.started.elapsed().as_micros() as f64 / 1e3,
             request_id = self.request_id.as_str(),
             trace_id = self.trace_id,
             peer = %Peer(request.peer_addr),

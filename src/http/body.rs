@@ -15,6 +15,7 @@ use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
+use futures_util::future::poll_immediate;
 use futures_util::stream;
 
 use super::connection::patient_now;
@@ -123,8 +124,12 @@ pub(super) async fn drain(payload: &mut Payload) {
             }
         }
     };
-    // One deadline for all of it: a client that trickles bytes must not hold the request.
-    let _late = tokio::time::timeout(DRAIN_TIME, rest).await;
+    let mut rest = std::pin::pin!(rest);
+    // Mostly nothing is left, which takes no timer to find out.
+    if poll_immediate(rest.as_mut()).await.is_none() {
+        // One deadline for all of it: a client that trickles bytes must not hold the request.
+        let _late = tokio::time::timeout(DRAIN_TIME, rest).await;
+    }
 }
 
 /// The pairs of the query.
@@ -289,13 +294,15 @@ async fn inflated(
 async fn next(payload: &mut Payload, bounds: &RequestBounds) -> Result<Option<Bytes>, ServeError> {
     let piece = poll_fn(|context| Pin::new(&mut *payload).poll_next(context));
     let mut piece = std::pin::pin!(piece);
+    let unreadable = |error| unreadable(&error);
+    // Mostly it is there, which takes no timer to find out.
+    if let Some(piece) = poll_immediate(piece.as_mut()).await {
+        return piece.transpose().map_err(unreadable);
+    }
     let (began, mut left) = (patient_now(), bounds.body_timeout);
     loop {
-        match tokio::time::timeout(left, piece.as_mut()).await {
-            Ok(None) => return Ok(None),
-            Ok(Some(Ok(bytes))) => return Ok(Some(bytes)),
-            Ok(Some(Err(error))) => return Err(unreadable(&error)),
-            Err(_) => {}
+        if let Ok(piece) = tokio::time::timeout(left, piece.as_mut()).await {
+            return piece.transpose().map_err(unreadable);
         }
         // More than nothing when it was this thread that did not run.
         left = (began + bounds.body_timeout).saturating_duration_since(patient_now());

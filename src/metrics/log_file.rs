@@ -38,7 +38,7 @@ impl LogFile {
         let shown = now.format(layout).unwrap_or_default();
         let line = format!("{shown} - {text},timestamp:{}\n", now.unix_timestamp());
         // The writer only queues the line.
-        let _queued = self.0.clone().write_all(line.as_bytes());
+        let _queued = (&self.0).write_all(line.as_bytes());
     }
 }
 

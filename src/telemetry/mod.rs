@@ -5,6 +5,7 @@
 //!   sinks.rs     what goes where                                  PURE
 //!   pattern.rs   log4j's patterns                                 PURE
 //!   layout.rs    an event in such a pattern
+//!   text.rs      an event as one readable line
 //!   lines.rs     a thread of its own writes, nobody waits for it
 //!   rolling.rs   files that are put aside, compressed and removed
 //! ```
@@ -14,6 +15,7 @@ mod lines;
 mod pattern;
 mod rolling;
 mod sinks;
+mod text;
 
 use std::io::{self, IsTerminal, stderr, stdout};
 
@@ -30,6 +32,7 @@ pub use rolling::RollingSettings;
 pub use sinks::{ACCESS_PATTERN, Destination, Layout, Levels, SERVER_PATTERN, Sink, Stream};
 
 use layout::{PatternFormat, PlainFields};
+use text::TextFormat;
 
 /// Starts logging for this process. What is still waiting is written when the guards are dropped.
 ///
@@ -86,6 +89,7 @@ fn layer(sink: &Sink, writer: LineWriter) -> Box<dyn Layer<Registry> + Send + Sy
     match &sink.layout {
         Layout::Text => {
             let terminal = sink.to == Destination::Stdout && stdout().is_terminal();
+            let layer = layer.event_format(TextFormat::default());
             layer.with_ansi(terminal).with_filter(filter).boxed()
         }
         Layout::Json => {
