@@ -77,6 +77,15 @@ impl AccessLine<'_> {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            // Most are; the library's way takes several times as long.
+            Some(SocketAddr::V4(address)) => {
+                for (at, byte) in address.ip().octets().into_iter().enumerate() {
+                    f.write_str(if at == 0 { "" } else { "." })?;
+                    f.write_str(itoa::Buffer::new().format(byte))?;
+                }
+                f.write_str(":")?;
+                f.write_str(itoa::Buffer::new().format(address.port()))
+            }
             Some(address) => address.fmt(f),
             None => f.write_str("unix"),
         }
@@ -126,6 +135,15 @@ fn is_plain(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_reads_as_the_librarys_address() {
+        for text in ["127.0.0.1:64003", "0.10.200.255:1", "[2001:db8::1]:443"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(Peer(Some(address)).to_string(), text);
+        }
+        assert_eq!(Peer(None).to_string(), "unix");
+    }
 
     #[test]
     fn a_logged_value_stays_on_one_line() {

@@ -71,7 +71,8 @@ impl Text {
     }
 
     fn millis(&mut self, time: Duration) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let micros = time.as_secs().saturating_mul(1_000_000);
+        let micros = micros.saturating_add(u64::from(time.subsec_micros()));
         self.push(itoa::Buffer::new().format(micros / 1000).as_bytes());
         let rest = micros % 1000;
         if rest > 0 {

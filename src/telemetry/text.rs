@@ -114,6 +114,27 @@ impl Visit for Fields<'_, '_> {
         self.write(field, |writer| writer.write_str(itoa::Buffer::new().format(value)));
     }
 
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // Microseconds in milliseconds, as `{value:?}` writes them.
+        let micros = (value * 1e3).round();
+        if !(0.0..1e15).contains(&micros) || micros / 1e3 != value {
+            return self.record_debug(field, &value);
+        }
+        let micros = micros as u64;
+        let mut fraction = [b'.', 0, 0, 0];
+        let mut rest = micros % 1000;
+        for digit in fraction[1..].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        let zeros = fraction[2..].iter().rev().take_while(|digit| **digit == b'0').count();
+        let fraction = std::str::from_utf8(&fraction[..4 - zeros]).unwrap_or_default();
+        self.write(field, |writer| {
+            writer.write_str(itoa::Buffer::new().format(micros / 1000))?;
+            writer.write_str(fraction)
+        });
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
         let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         if value.bytes().all(plain) {
@@ -202,6 +223,23 @@ mod tests {
             // Both clocks were read within one test.
             assert_eq!((ours.len(), &ours[..14]), (theirs.len(), &theirs[..14]));
         }
+    }
+
+    #[test]
+    fn milliseconds_read_as_the_librarys() {
+        let [ours, theirs] = both(|| {
+            for micros in (0..2000).chain([9_999, 10_000, 3_600_000_000, u32::MAX]) {
+                tracing::info!(target: "access_log", ms = f64::from(micros) / 1e3);
+            }
+            for odd in [-0.5, 1e-9, 0.1 + 0.2, 1e300, f64::NAN, f64::INFINITY] {
+                tracing::info!(target: "access_log", ms = odd);
+            }
+        });
+        let words = |(_, words): &(String, String)| words.clone();
+        assert_eq!(
+            ours.iter().map(words).collect::<Vec<_>>(),
+            theirs.iter().map(words).collect::<Vec<_>>()
+        );
     }
 
     #[test]
