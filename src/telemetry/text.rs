@@ -189,10 +189,11 @@ mod tests {
     /// What both formats write of the same events, each line split behind its time.
     fn both(events: impl Fn()) -> [Vec<(String, String)>; 2] {
         let (ours, theirs) = (Kept::default(), Kept::default());
-        let layer = || layers::layer().with_ansi(false);
+        let by_us = layers::layer().with_ansi(false).event_format(TextFormat::default());
+        let by_them = layers::layer().with_ansi(false);
         let subscriber = Registry::default()
-            .with(layer().event_format(TextFormat::default()).with_writer(ours.clone()))
-            .with(layer().with_writer(theirs.clone()));
+            .with(by_us.with_writer(ours.clone()))
+            .with(by_them.with_writer(theirs.clone()));
         tracing::subscriber::with_default(subscriber, events);
         [ours, theirs].map(|kept| {
             let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
@@ -211,7 +212,7 @@ mod tests {
                     listener = odd, path = %"/a", status = 200u16, ms = 0.125, left_out = nothing,
                     version = ?actix_web::http::Version::HTTP_2, signed = -3,
                 );
-                tracing::warn!(model = odd, "another room: {odd}");
+                tracing::warn!(model = odd, "another room: {odd:?}");
             }
         });
         let words = |lines: &[(String, String)]| -> Vec<String> {
