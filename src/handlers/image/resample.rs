@@ -175,7 +175,8 @@ impl WithSimd for Sums<'_> {
                     at += step;
                 }
                 for (byte, sum) in made.iter_mut().zip(sums) {
-                    *byte = (sum >> PRECISION) as u8;
+                    // Thousands of coefficients that were rounded up are more than 1.
+                    *byte = (sum >> PRECISION).min(255) as u8;
                 }
             }
         }
@@ -257,6 +258,13 @@ mod tests {
                 assert_eq!(*byte, scalar(column));
             }
         }
+    }
+
+    #[test]
+    fn coefficients_that_are_more_than_one_leave_white_white() {
+        let filter = filter(&[(0, &[1 << PRECISION, 40_000])]);
+        let made = filter.down(&Matrix::copied(&[255; 32], 16), 0);
+        assert_eq!(made.bytes().next(), Some(&[255; 16][..]));
     }
 
     #[test]
