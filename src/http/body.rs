@@ -294,15 +294,13 @@ async fn inflated(
 async fn next(payload: &mut Payload, bounds: &RequestBounds) -> Result<Option<Bytes>, ServeError> {
     let piece = poll_fn(|context| Pin::new(&mut *payload).poll_next(context));
     let mut piece = std::pin::pin!(piece);
-    let unreadable = |error| unreadable(&error);
-    // Mostly it is there, which takes no timer to find out.
-    if let Some(piece) = poll_immediate(piece.as_mut()).await {
-        return piece.transpose().map_err(unreadable);
-    }
     let (began, mut left) = (patient_now(), bounds.body_timeout);
     loop {
-        if let Ok(piece) = tokio::time::timeout(left, piece.as_mut()).await {
-            return piece.transpose().map_err(unreadable);
+        match tokio::time::timeout(left, piece.as_mut()).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(Ok(bytes))) => return Ok(Some(bytes)),
+            Ok(Some(Err(error))) => return Err(unreadable(&error)),
+            Err(_) => {}
         }
         // More than nothing when it was this thread that did not run.
         left = (began + bounds.body_timeout).saturating_duration_since(patient_now());
