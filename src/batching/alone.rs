@@ -27,7 +27,9 @@ impl Work {
         let took = started.elapsed();
         match &result {
             Ok(_) => self.metrics.served(job.sample.asked.rows, took),
-            Err(error) => job.span.in_scope(|| tracing::warn!(%error, "prediction failed")),
+            Err(error) => {
+                job.span(&self.model).in_scope(|| tracing::warn!(%error, "prediction failed"))
+            }
         }
         self.metrics.worker_time(took, spent.handler.get());
         answer(job, started, result, spent.forward.get(), spent.postprocess.get());
@@ -38,7 +40,7 @@ impl Work {
         let forward = Cell::default();
         let result = self.explain(&job, &forward);
         if let Err(error) = &result {
-            job.span.in_scope(|| tracing::warn!(%error, "explanation failed"));
+            job.span(&self.model).in_scope(|| tracing::warn!(%error, "explanation failed"));
         }
         if let Some(trace) = trace {
             trace.step(Step::Explain, started, Instant::now());

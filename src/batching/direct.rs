@@ -225,16 +225,17 @@ impl Traffic {
 // === impl Flight ===
 
 impl Flight<'_> {
-    /// Runs the sample here, if that may be.
-    pub async fn run(&self, sample: Sample) -> Landing {
+    /// Runs the sample, which has come now, here, if that may be. No deadline is kept: nobody is waited
+    /// for but this thread.
+    pub async fn run(&self, sample: Sample, now: Instant) -> Landing {
         let direct = self.0;
         let Some((work, rows)) = direct.known(&sample) else { return Landing::Queue(sample) };
-        let joined = Joined::now();
+        let joined = Joined::at(now);
         if direct.flights.load(Ordering::Relaxed) == 1 && !Traffic::promises_company(joined.at) {
             let driver = Driver { direct, work, turn: None, joined };
             return driver.drive(sample);
         }
-        match direct.turns.join(sample, rows.get()) {
+        match direct.turns.join(sample, rows.get(), &joined) {
             Place::First(turn, sample) => {
                 let driver = Driver { direct, work, turn: Some(turn), joined };
                 // Everything that has arrived by now is read before this goes on.

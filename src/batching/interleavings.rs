@@ -102,7 +102,7 @@ fn worker(queue: &Arc<JobQueue>, stop: &Arc<AtomicUsize>) -> thread::JoinHandle<
 fn ask(queue: &JobQueue, number: usize, counts: &Counts) -> bool {
     let in_an_hour = Instant::now() + Duration::from_secs(3600);
     let reply = match queue.admit() {
-        Ok(admission) => admission.push(sample(number as f32), in_an_hour),
+        Ok(admission) => admission.push(sample(number as f32), "id".into(), in_an_hour, None),
         Err(closed) => Err(closed),
     };
     let answer = match reply {
@@ -204,7 +204,7 @@ fn promise_01_a_client_that_goes_away_takes_its_job_along_and_nobody_elses() {
             thread::spawn(move || {
                 let in_an_hour = Instant::now() + Duration::from_secs(3600);
                 let admission = queue.admit().unwrap();
-                drop(admission.push(sample(9.0), in_an_hour).unwrap());
+                drop(admission.push(sample(9.0), "id".into(), in_an_hour, None).unwrap());
             })
         };
         let clients = clients(&queue, 2, &counts);

@@ -1,5 +1,6 @@
 //! One accepted request on its way through the queue, and the answer it is owed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -23,8 +24,8 @@ pub struct Job {
     pub enqueued_at: Instant,
     /// Later than this nobody waits for the answer: it is not run any more.
     pub deadline: Instant,
-    /// The request's span, so that log lines of the worker carry its id.
-    pub span: Span,
+    /// The request's id, for log lines of the worker.
+    pub request_id: Arc<str>,
     /// The request's trace, if it is recorded.
     pub trace: Option<RequestTrace>,
     /// The turn in its sequence, which it holds until it is answered.
@@ -81,15 +82,31 @@ pub enum PredictError {
     WorkerDied,
 }
 
+/// For log lines about a prediction: they carry its model, its request's id and its trace's. To be made
+/// only where something is said: it costs as much as a small model's forward.
+pub fn prediction_span(model: &str, request_id: &str, trace: Option<&RequestTrace>) -> Span {
+    let trace_id = trace.map(RequestTrace::trace_id);
+    tracing::info_span!("prediction", model, request_id, trace_id)
+}
+
 // === impl Job ===
 
 impl Job {
     /// A job that is queued now, and where its answer comes out.
-    pub(super) fn new(sample: Sample, deadline: Instant, turn: Option<Turn>) -> (Job, Receiver) {
+    pub(super) fn new(
+        sample: Sample,
+        request_id: Arc<str>,
+        deadline: Instant,
+        turn: Option<Turn>,
+    ) -> (Job, Receiver) {
         let (reply, receiver) = oneshot::channel();
-        let (enqueued_at, span) = (Instant::now(), Span::current());
-        let trace = trace::current();
-        (Job { sample, enqueued_at, deadline, span, trace, turn, reply }, receiver)
+        let (enqueued_at, trace) = (Instant::now(), trace::current());
+        (Job { sample, enqueued_at, deadline, request_id, trace, turn, reply }, receiver)
+    }
+
+    /// [`prediction_span`] of this job.
+    pub(super) fn span(&self, model: &str) -> Span {
+        prediction_span(model, &self.request_id, self.trace.as_ref())
     }
 
     /// True when nobody waits for the answer any more.

@@ -42,7 +42,7 @@ mod worker;
 
 pub use decode_pool::{DecodePool, Decoding, Panicked, PoolFull, unpanicked};
 pub use direct::{Direct, Flight, Landing};
-pub use job::{Answer, Job, PredictError, Reply};
+pub use job::{Answer, Job, PredictError, Reply, prediction_span};
 pub use policy::{BatchPolicy, BatchStep, Filling};
 pub use queue::{Admission, JobQueue, Next};
 pub use sequences::{SequenceLimits, Sequences, SequencesFull, Turn};

@@ -5,7 +5,7 @@
 //! the lock and the waiting threads. A caller that goes away, or whose deadline passes while every
 //! worker is busy, takes its job out itself ([`Reply`]): nothing dead takes room.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::job::{Job, PredictError, Reply};
@@ -153,28 +153,21 @@ impl JobQueue {
 // === impl Admission ===
 
 impl<'a> Admission<'a> {
-    /// Puts a job into its place.
-    ///
-    /// # Errors
-    /// [`PushError::Closed`] when the model was unloaded and nobody will serve it.
-    pub fn push(self, sample: Sample, deadline: Instant) -> Result<Reply<'a>, PushError> {
-        self.push_in_turn(sample, deadline, None)
-    }
-
-    /// The same for a request that has its turn in a sequence. It is run alone: nobody else has its
+    /// Puts a job into its place. One that has its turn in a sequence is run alone: nobody else has its
     /// state.
     ///
     /// # Errors
-    /// As [`Admission::push`].
-    pub fn push_in_turn(
+    /// [`PushError::Closed`] when the model was unloaded and nobody will serve it.
+    pub fn push(
         mut self,
         sample: Sample,
+        request_id: Arc<str>,
         deadline: Instant,
         turn: Option<Turn>,
     ) -> Result<Reply<'a>, PushError> {
         let Some(queue) = self.0.take() else { return Err(PushError::Closed) };
         let bucket = if turn.is_some() { None } else { sample.bucket.clone() };
-        let (job, receiver) = Job::new(sample, deadline, turn);
+        let (job, receiver) = Job::new(sample, request_id, deadline, turn);
         let pushed = queue.lock().push(bucket, deadline, job);
         match pushed {
             Ok((ticket, wake)) => {

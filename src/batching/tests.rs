@@ -137,7 +137,7 @@ fn in_a_minute() -> Instant {
 }
 
 fn push(queue: &JobQueue, value: f32) -> Reply<'_> {
-    queue.admit().unwrap().push(sample(value, 1), in_a_minute()).unwrap()
+    queue.admit().unwrap().push(sample(value, 1), "id".into(), in_a_minute(), None).unwrap()
 }
 
 fn model_metrics() -> ModelMetrics {
@@ -159,6 +159,7 @@ fn start_beside(
     changes_itself: bool,
 ) -> Worker {
     let work = Work {
+        model: "m".to_owned(),
         changes_itself,
         queue: Arc::clone(queue),
         direct: Arc::clone(direct),
@@ -195,7 +196,7 @@ async fn an_explanation_ends_when_its_deadline_passes_or_nobody_waits_and_the_wo
     let worker = start(&queue, &module);
     let explain = |time| {
         let admission = queue.admit().unwrap();
-        admission.push(Rows::endless(), Instant::now() + time).unwrap()
+        admission.push(Rows::endless(), "id".into(), Instant::now() + time, None).unwrap()
     };
     let late = explain(Duration::from_millis(50));
     assert_eq!(text(late).await, Err(PredictError::DeadlinePassed));
@@ -248,7 +249,7 @@ fn jobs_of_different_shapes_never_share_a_batch() {
     let mut replies = Vec::new();
     for width in [1, 2, 1, 3, 1] {
         let admission = queue.admit().unwrap();
-        replies.push(admission.push(sample(1.0, width), in_a_minute()).unwrap());
+        replies.push(admission.push(sample(1.0, width), "id".into(), in_a_minute(), None).unwrap());
     }
     let mut widths = Vec::new();
     while queue.pending() > 0 {
@@ -275,7 +276,8 @@ async fn a_full_queue_refuses_at_once_and_dead_jobs_take_no_room() {
 #[tokio::test]
 async fn a_job_whose_deadline_has_passed_is_answered_and_never_run() {
     let queue = queue(10, 8);
-    let reply = queue.admit().unwrap().push(sample(1.0, 1), Instant::now()).unwrap();
+    let reply =
+        queue.admit().unwrap().push(sample(1.0, 1), "id".into(), Instant::now(), None).unwrap();
     let module = Arc::<Doubles>::default();
     let _worker = start(&queue, &module);
     assert_eq!(text(reply).await, Err(PredictError::DeadlinePassed));
@@ -303,7 +305,7 @@ async fn who_was_admitted_before_the_queue_was_closed_is_served() {
     let workers = [start(&queue, &Arc::default()), start(&queue, &Arc::default())];
     queue.close();
     assert_eq!(queue.admit().err(), Some(PushError::Closed));
-    let reply = preprocessing.push(sample(5.0, 1), in_a_minute()).unwrap();
+    let reply = preprocessing.push(sample(5.0, 1), "id".into(), in_a_minute(), None).unwrap();
     assert_eq!(text(reply).await.as_deref(), Ok("10"));
     assert!(workers.iter().all(|worker| worker.status() == WorkerStatus::Ready));
     drop(gone);
@@ -317,7 +319,10 @@ async fn an_abandoned_queue_answers_who_waits_and_who_still_comes() {
     let waiting = push(&queue, 1.0);
     queue.abandon();
     assert_eq!(text(waiting).await, Err(PredictError::WorkerDied));
-    assert_eq!(late.push(sample(1.0, 1), in_a_minute()).err(), Some(PushError::Closed));
+    assert_eq!(
+        late.push(sample(1.0, 1), "id".into(), in_a_minute(), None).err(),
+        Some(PushError::Closed)
+    );
     assert_eq!((queue.pending(), queue.room()), (0, 10));
 }
 
@@ -403,7 +408,7 @@ async fn a_stopped_worker_leaves_the_jobs_to_the_others() {
 
 /// The answer of a sample that is run where it was read; none when it is to be queued.
 async fn here(direct: &Direct, sample: Sample) -> Option<Answer> {
-    match direct.enter().run(sample).await {
+    match direct.enter().run(sample, Instant::now()).await {
         Landing::Answer(answer) => Some(answer.unwrap()),
         Landing::Queue(_) => None,
     }
@@ -455,7 +460,10 @@ async fn requests_that_a_thread_reads_in_one_turn_share_a_forward() {
     // Eight make a batch, the last one has to queue.
     let all: Vec<f32> = (0..9).map(|number| 20.0 + number as f32).collect();
     let flights: Vec<_> = all.iter().map(|_| direct.enter()).collect();
-    let runs = flights.iter().zip(&all).map(|(flight, value)| flight.run(sample(*value, 1)));
+    let runs = flights
+        .iter()
+        .zip(&all)
+        .map(|(flight, value)| flight.run(sample(*value, 1), Instant::now()));
     let landed = futures_util::future::join_all(runs).await;
     for (value, landing) in all.iter().zip(&landed[..8]) {
         let Landing::Answer(Ok(answer)) = landing else { panic!("{value} was not run") };
@@ -472,7 +480,7 @@ async fn a_turn_ends_also_when_the_client_of_its_first_request_hangs_up() {
     let _worker = start_beside(&queue, &direct, &module, false);
     assert!(becomes_known(&queue, &direct).await);
     let flights = [direct.enter(), direct.enter(), direct.enter()];
-    let run = |at: usize, value| Box::pin(flights[at].run(sample(value, 1)));
+    let run = |at: usize, value| Box::pin(flights[at].run(sample(value, 1), Instant::now()));
     let (mut first, mut second, mut third) = (run(0, 1.0), run(1, 2.0), run(2, 3.0));
     for each in [&mut first, &mut second, &mut third] {
         assert!(each.now_or_never().is_none());
@@ -496,7 +504,10 @@ async fn what_fails_where_it_was_read_is_told_by_a_worker() {
     assert!(here(&direct, sample(1.0, 1)).await.is_some(), "no fault of the model");
     // Of a turn that fails everybody is queued.
     let flights = [direct.enter(), direct.enter()];
-    let runs = flights.iter().zip([-1.0, 2.0]).map(|(flight, value)| flight.run(sample(value, 1)));
+    let runs = flights
+        .iter()
+        .zip([-1.0, 2.0])
+        .map(|(flight, value)| flight.run(sample(value, 1), Instant::now()));
     for landing in futures_util::future::join_all(runs).await {
         assert!(matches!(landing, Landing::Queue(_)));
     }

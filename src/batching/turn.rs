@@ -54,7 +54,7 @@ pub(super) struct Turn<'a>(&'a Seat);
 
 impl Turns {
     /// A place for a sample in this thread's turn, in which at most `rows` samples share a forward.
-    pub(super) fn join(&self, sample: Sample, rows: usize) -> Place<'_> {
+    pub(super) fn join(&self, sample: Sample, rows: usize, joined: &Joined) -> Place<'_> {
         let seat = self.0.own();
         let mut riders = seat.0.lock().unwrap_or_else(PoisonError::into_inner);
         match riders.as_mut() {
@@ -66,7 +66,7 @@ impl Turns {
             Some(riders) if riders.len() + 1 >= rows => Place::None(sample),
             Some(riders) => {
                 let (reply, answer) = oneshot::channel();
-                riders.push(Rider { sample, joined: Joined::now(), reply });
+                riders.push(Rider { sample, joined: joined.clone(), reply });
                 Place::Later(answer)
             }
         }
@@ -76,9 +76,9 @@ impl Turns {
 // === impl Joined ===
 
 impl Joined {
-    /// The request of this task comes now.
-    pub(super) fn now() -> Joined {
-        Joined { at: Instant::now(), trace: trace::current() }
+    /// The request of this task has come.
+    pub(super) fn at(at: Instant) -> Joined {
+        Joined { at, trace: trace::current() }
     }
 
     /// Its trace, and since when it waits.

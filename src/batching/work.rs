@@ -23,6 +23,8 @@ use crate::trace::{BatchTrace, RequestTrace, Step};
 
 /// What a worker needs.
 pub(crate) struct Work {
+    /// The model's name, for log lines.
+    pub(crate) model: String,
     /// A call changes the module, and this worker has a copy of its own.
     pub(crate) changes_itself: bool,
     pub(crate) queue: Arc<JobQueue>,
@@ -292,7 +294,10 @@ impl Runner for Batch<'_> {
         };
         match &result {
             Ok(_) => self.rows.set(self.rows.get() + job.sample.asked.rows),
-            Err(error) => job.span.in_scope(|| tracing::warn!(%error, "prediction failed")),
+            Err(error) => {
+                let span = job.span(&self.work.model);
+                span.in_scope(|| tracing::warn!(%error, "prediction failed"));
+            }
         }
         let queued = self.started.saturating_duration_since(job.enqueued_at);
         job.answer(result.map(|prediction| Answer {

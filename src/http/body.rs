@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_http::Payload;
@@ -224,7 +225,7 @@ pub(super) async fn collect(
         request.extensions_mut().insert(reserved);
         return Ok(body);
     }
-    let Some(first) = next(payload, bounds).await? else { return Ok(Bytes::new()) };
+    let Some(first) = first(payload, bounds).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
         return Err(ServeError::body_too_large(limit));
     }
@@ -288,6 +289,25 @@ async fn inflated(
         }
     }
     inflater.finish().map(Bytes::from)
+}
+
+/// The first piece of the body. actix asks for the answer before it hands over what came with the head:
+/// that is there at the second look, and takes no timer.
+async fn first(payload: &mut Payload, bounds: &RequestBounds) -> Result<Option<Bytes>, ServeError> {
+    let mut has_looked = false;
+    let there = poll_fn(|context| match Pin::new(&mut *payload).poll_next(context) {
+        Poll::Ready(piece) => Poll::Ready(Some(piece)),
+        Poll::Pending if has_looked => Poll::Ready(None),
+        Poll::Pending => {
+            has_looked = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    match there.await {
+        Some(piece) => piece.transpose().map_err(|error| unreadable(&error)),
+        None => next(payload, bounds).await,
+    }
 }
 
 /// The next piece of the body.

@@ -7,9 +7,9 @@
 //! memory_format: channels_last  # contiguous or channels_last
 //! precision: float32            # float32 (as saved) or bfloat16 (cast; results come back float32)
 //! intra_op_threads: 1           # threads of one forward, 1 to 256; else the cores by the workers
-//! warm_up: [1, 8]               # batch sizes that are run before the first request; else 1 and
-//!                               # batchSize, as long as that takes half a second. [] for none
-//! measure_forward_ms: 200       # time spent at load on measuring the forward of each batch size, for
+//! warm_up: [1, 8]               # batch sizes that are run before the first request; else 1 and, if
+//!                               # that is a matter of a quarter of a second, batchSize. [] for none
+//! measure_forward_ms: 100       # time spent at load on measuring the forward of each batch size, for
 //!                               # /metrics and the describe API; 0 to 10000, 0 for none
 //! ```
 //!

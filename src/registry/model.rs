@@ -15,7 +15,8 @@ use super::weights::Weights;
 use super::workers::{Unchanged, WorkerInfo, WorkerLimits, Workers};
 use crate::batching::{
     Admission, Answer, DecodePool, Decoding, Direct, JobQueue, Landing, Panicked, PoolFull,
-    PredictError, PushError, SequenceLimits, Sequences, SequencesFull, Turn, unpanicked,
+    PredictError, PushError, SequenceLimits, Sequences, SequencesFull, Turn, prediction_span,
+    unpanicked,
 };
 use crate::handlers::{Handler, HandlerError, RequestInput, Sample, SequenceCall, TensorMetadata};
 use crate::metrics::{Latencies, ModelMetrics, Outcomes, RawForward, Served};
@@ -64,6 +65,13 @@ enum Preprocessing {
     Here(RequestInput),
     /// A thread of the pool does it.
     InPool(Decoding<Result<Sample, HandlerError>>),
+}
+
+/// Waits for a step that is not done on this thread. The deadline is kept here, whatever the workers
+/// do: all of them may be stuck.
+async fn by<T>(deadline: Instant, step: impl Future<Output = T>) -> Result<T, ModelError> {
+    let done = tokio::time::timeout_at(deadline.into(), step).await;
+    done.map_err(|_| PredictError::DeadlinePassed.into())
 }
 
 // === impl Model ===
@@ -119,13 +127,11 @@ impl Model {
         };
         let outcome = self.metrics.accepted(version.is_some());
         let deadline = accepted_at + self.settings.deadline();
-        // The deadline is kept here, whatever the workers do: all of them may be stuck.
         let walk = async {
-            let turn = self.turn(call).await.map_err(|_| self.unavailable(version))?;
-            self.walk(admission, preprocessing, &request_id, deadline, turn).await
+            let turn = self.turn(call, deadline, version).await?;
+            self.walk(admission, preprocessing, request_id, deadline, turn).await
         };
-        let answered = tokio::time::timeout_at(deadline.into(), walk).await;
-        match answered.unwrap_or(Err(PredictError::DeadlinePassed.into())) {
+        match walk.await {
             Ok(answer) => {
                 outcome.succeeded(accepted_at.elapsed(), answer.queued, answer.forward);
                 Ok(answer)
@@ -147,18 +153,22 @@ impl Model {
     }
 
     /// The turn of a request in its sequence; none for a model without sequences.
-    async fn turn(&self, call: Option<SequenceCall>) -> Result<Option<Turn>, SequencesFull> {
-        match (&self.sequences, call) {
-            (Some(sequences), Some(call)) => sequences.turn(&call).await.map(Some),
-            _ => Ok(None),
-        }
+    async fn turn(
+        &self,
+        call: Option<SequenceCall>,
+        deadline: Instant,
+        version: Option<&str>,
+    ) -> Result<Option<Turn>, ModelError> {
+        let (Some(sequences), Some(call)) = (&self.sequences, call) else { return Ok(None) };
+        let turn = by(deadline, sequences.turn(&call)).await?;
+        turn.map(Some).map_err(|SequencesFull| self.unavailable(version))
     }
 
     async fn walk(
         &self,
         admission: Admission<'_>,
         preprocessing: Preprocessing,
-        request_id: &str,
+        request_id: Arc<str>,
         deadline: Instant,
         turn: Option<Turn>,
     ) -> Result<Answer, ModelError> {
@@ -166,14 +176,15 @@ impl Model {
         let began = Instant::now();
         let preprocessed = match preprocessing {
             Preprocessing::Here(input) => unpanicked(|| self.handler.preprocess(input)),
-            Preprocessing::InPool(decoding) => decoding.wait().await,
+            Preprocessing::InPool(decoding) => by(deadline, decoding.wait()).await?,
         };
-        let preprocess = began.elapsed();
+        let ready = Instant::now();
+        let preprocess = ready.saturating_duration_since(began);
         if let Some(trace) = trace::current() {
-            trace.step(Step::Decode, began, began + preprocess);
+            trace.step(Step::Decode, began, ready);
         }
         let sample = preprocessed.map_err(|Panicked(text)| {
-            let span = self.span(request_id);
+            let span = self.span(&request_id);
             span.in_scope(|| tracing::error!(panic = text, "preprocessing panicked"));
             ModelError::Preprocess
         })?;
@@ -183,7 +194,7 @@ impl Model {
         })?;
         self.metrics.preprocess(preprocess);
         let Some(turn) = turn else {
-            let sample = match flight.run(sample).await {
+            let sample = match flight.run(sample, ready).await {
                 Landing::Answer(answer) => return Ok(Answer { preprocess, ..answer? }),
                 Landing::Queue(sample) => sample,
             };
@@ -201,22 +212,18 @@ impl Model {
         &self,
         admission: Admission<'_>,
         sample: Sample,
-        request_id: &str,
+        request_id: Arc<str>,
         deadline: Instant,
         turn: Option<Turn>,
     ) -> Result<Answer, ModelError> {
-        let span = self.span(request_id);
         // Refused only when the model was dropped with requests in hand.
-        let pushed = span.in_scope(|| admission.push_in_turn(sample, deadline, turn));
+        let pushed = admission.push(sample, request_id, deadline, turn);
         let reply = pushed.map_err(|_| PredictError::WorkerDied)?;
-        Ok(reply.wait().await?)
+        Ok(by(deadline, reply.wait()).await??)
     }
 
-    /// For a request that leaves its thread, so that log lines of others carry its id. One that does
-    /// not needs none: making it costs as much as a small model's forward.
     fn span(&self, request_id: &str) -> tracing::Span {
-        let trace_id = trace::current().map(|trace| trace.trace_id());
-        tracing::info_span!("prediction", model = self.name, request_id, trace_id)
+        prediction_span(&self.name, request_id, trace::current().as_ref())
     }
 
     /// Refuses a request that no worker would serve, before its body is read or judged.

@@ -12,7 +12,7 @@ use crate::engine::{Module, available_cores};
 use crate::metrics::RawForward;
 
 /// `measure_forward_ms` where nothing is said; the forward that is running then is not interrupted.
-const BUDGET: Duration = Duration::from_millis(200);
+const BUDGET: Duration = Duration::from_millis(100);
 /// Runs of each size; the median counts.
 const ROUNDS: usize = 5;
 /// The largest batch that is measured.

@@ -258,6 +258,7 @@ impl Workers {
 
     pub(super) fn work(&self, Running { module, changes_itself }: Running) -> Work {
         Work {
+            model: self.equipment.model.clone(),
             changes_itself,
             queue: Arc::clone(&self.equipment.queue),
             direct: Arc::clone(&self.equipment.direct),

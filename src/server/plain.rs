@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
-use actix_http::Protocol;
+use actix_http::{KeepAlive, Protocol};
 use actix_server::{GracefulShutdownSignal, Server};
 use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::body::MessageBody;
@@ -27,6 +27,10 @@ use crate::http::connection::{Admission, Full, Guarded, Limits, no_place};
 trait Accepted: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Its other end; none for a Unix socket.
     fn client(&self) -> Option<SocketAddr>;
+
+    /// Answers are written whole: nothing is gained by waiting for more, and the end of a large one
+    /// would wait for the client's acknowledgement.
+    fn send_at_once(&self) -> io::Result<()>;
 
     /// For what tokio cannot do before it has heard of the socket.
     fn descriptor(&self) -> BorrowedFd<'_>;
@@ -91,7 +95,12 @@ where
 {
     let application =
         map_config(application, |()| AppConfig::default()).map_err(|error| error.error_response());
-    let http = serving::http(bounds, stopping)
+    // `http/connection` ends those that are idle: a timer of actix would be made for each request.
+    let keep_alive = match bounds.connections.keep_alive.is_zero() {
+        true => KeepAlive::Disabled,
+        false => KeepAlive::Os,
+    };
+    let http = serving::http(bounds, keep_alive, stopping)
         .on_connect_ext(|connection: &Guarded<T>, extensions| {
             extensions.insert(connection.progress().clone());
         })
@@ -100,6 +109,10 @@ where
     let (admission, limits) = (Arc::clone(admission), Limits::from(&bounds.connections));
     fn_service(move |stream: T| {
         let client = stream.client();
+        if let Err(error) = stream.send_at_once() {
+            tracing::debug!(%error, "a connection ended before it was served");
+            return ready(Err(()));
+        }
         ready(match admission.enter(client.map(|client| client.ip())) {
             Ok(place) => Ok((Guarded::plain(stream, place, limits), Protocol::Http1, client)),
             Err(full) => {
@@ -125,6 +138,10 @@ impl Accepted for TcpStream {
         self.peer_addr().ok()
     }
 
+    fn send_at_once(&self) -> io::Result<()> {
+        self.set_nodelay(true)
+    }
+
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.as_fd()
     }
@@ -133,6 +150,10 @@ impl Accepted for TcpStream {
 impl Accepted for UnixStream {
     fn client(&self) -> Option<SocketAddr> {
         None
+    }
+
+    fn send_at_once(&self) -> io::Result<()> {
+        Ok(())
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use actix_http::{HttpServiceBuilder, Request, Response};
+use actix_http::{HttpServiceBuilder, KeepAlive, Request, Response};
 use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
 use actix_service::{Service, ServiceFactory};
 use actix_web::Error;
@@ -13,6 +13,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::AppConfig;
 
 use super::listeners::Bounds;
+use crate::http::connection::Stopping;
 
 /// What one thread of a listener serves: an application of actix.
 pub(super) trait Application<B: MessageBody + 'static>:
@@ -54,9 +55,11 @@ pub(super) fn server(bounds: &Bounds) -> ServerBuilder {
         .disable_signals()
 }
 
-/// HTTP on its connections.
+/// HTTP on its connections. `keep_alive`: when actix ends one that is idle. Call it where tasks can be
+/// spawned.
 pub(super) fn http<T, S>(
     bounds: &Bounds,
+    keep_alive: KeepAlive,
     stopping: &GracefulShutdownSignal,
 ) -> HttpServiceBuilder<T, S>
 where
@@ -69,12 +72,10 @@ where
         >,
 {
     let stopping = stopping.clone();
+    let stopping = Stopping::at(async move { stopping.notified().await });
     HttpServiceBuilder::default()
-        .graceful_shutdown_signal(move || {
-            let stopping = stopping.clone();
-            async move { stopping.notified().await }
-        })
-        .keep_alive(bounds.connections.keep_alive)
+        .graceful_shutdown_signal(move || stopping.told())
+        .keep_alive(keep_alive)
         // Kept by `http/connection`, whose clock stands still when the thread does: nobody is refused
         // because this process was stopped.
         .client_request_timeout(Duration::ZERO)

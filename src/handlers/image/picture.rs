@@ -86,7 +86,7 @@ impl Preprocessor {
         rows.total.saturating_mul(columns.total).saturating_mul(self.values.len())
     }
 
-    /// Pictures of noise, normalised; none when pictures keep a size of their own.
+    /// A picture of noise for each row, the same one, normalised; none when pictures keep a size of their own.
     pub(super) fn example(&self, rows: usize) -> Option<HostTensor> {
         let (height, width) = match (self.settings.crop, self.settings.resize) {
             (Some(size), _) => size,
@@ -97,12 +97,11 @@ impl Preprocessor {
         let shape = vec![rows, self.values.len(), height, width];
         element_count(&shape).filter(|count| *count <= MAX_ELEMENTS)?;
         let mut noise = Noise::new();
-        let planes = self.values.iter().cycle().take(rows * self.values.len());
-        let elements = planes.flat_map(|values| {
-            let pixels = (0..height * width).map(|_| values[usize::from(noise.byte())]);
-            pixels.collect::<Vec<f32>>()
-        });
-        HostTensor::new(shape, Elements::Float32(elements.collect())).ok()
+        let mut row = Vec::with_capacity(self.values.len() * height * width);
+        for values in &self.values {
+            row.extend((0..height * width).map(|_| values[usize::from(noise.byte())]));
+        }
+        HostTensor::new(shape, Elements::Float32(row.repeat(rows))).ok()
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `guarded.rs` | the socket: notes what is read and written, ends what is judged |
 //! | `progress.rs` | what one connection is doing, and when that has taken too long; PURE |
 //! | `watch.rs` | the clock of a thread, which stands still when the thread does, and its look at its connections |
+//! | `stopping.rs` | tells the connections of a thread that the server stops |
 //! | `early_answers.rs` | what a client is told before it has asked |
 //! | `head_lines.rs` | refuses a line that ends without a carriage return |
 
@@ -18,6 +19,7 @@ mod early_answers;
 mod guarded;
 mod head_lines;
 mod progress;
+mod stopping;
 mod watch;
 
 use std::time::Duration;
@@ -27,6 +29,7 @@ pub use early_answers::{head_too_slow, no_place};
 pub use guarded::Guarded;
 pub use head_lines::HeadLines;
 pub use progress::{Answer, Entered, Limits, Progress};
+pub use stopping::Stopping;
 pub use watch::patient_now;
 
 /// What every listener keeps its clients to.

@@ -89,7 +89,7 @@ struct State {
 const REFUSED: u8 = 0;
 /// Ticks of the clock a second.
 pub(super) const TICKS_A_SECOND: u32 = 4;
-/// actix ends idle connections itself; this comes after it.
+/// actix ends idle connections of TLS itself; this comes after it.
 const AFTER_ACTIX: u32 = 2;
 
 // === impl Limits ===
@@ -315,7 +315,6 @@ impl State {
         if self.head.get().is_some_and(late) {
             return Some(Verdict::HeadTooSlow);
         }
-        // actix ends an idle connection itself, but none whose last body has no end.
         let idle = now.saturating_sub(self.latest.get()) >= self.limits.idle + AFTER_ACTIX;
         (idle && self.answers.borrow().is_empty()).then_some(Verdict::Idle)
     }

@@ -55,7 +55,9 @@ where
     let factory = move || {
         let application = map_config(service(), |()| AppConfig::default())
             .map_err(|error| error.error_response());
-        let http = serving::http(&bounds, &stopping)
+        // An HTTP/2 client that is gone is found by a ping at this time.
+        let keep_alive = bounds.connections.keep_alive.into();
+        let http = serving::http(&bounds, keep_alive, &stopping)
             .on_connect_ext(|connection: &Connection, extensions| {
                 extensions.insert(connection.progress.clone());
             })
