@@ -96,11 +96,7 @@ where
     let application =
         map_config(application, |()| AppConfig::default()).map_err(|error| error.error_response());
     // `http/connection` ends those that are idle: a timer of actix would be made for each request.
-    let keep_alive = match bounds.connections.keep_alive.is_zero() {
-        true => KeepAlive::Disabled,
-        false => KeepAlive::Os,
-    };
-    let http = serving::http(bounds, keep_alive, stopping)
+    let http = serving::http(bounds, KeepAlive::Os, stopping)
         .on_connect_ext(|connection: &Guarded<T>, extensions| {
             extensions.insert(connection.progress().clone());
         })
