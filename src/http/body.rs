@@ -316,11 +316,8 @@ async fn next(payload: &mut Payload, bounds: &RequestBounds) -> Result<Option<By
     let mut piece = std::pin::pin!(piece);
     let (began, mut left) = (patient_now(), bounds.body_timeout);
     loop {
-        match tokio::time::timeout(left, piece.as_mut()).await {
-            Ok(None) => return Ok(None),
-            Ok(Some(Ok(bytes))) => return Ok(Some(bytes)),
-            Ok(Some(Err(error))) => return Err(unreadable(&error)),
-            Err(_) => {}
+        if let Ok(piece) = tokio::time::timeout(left, piece.as_mut()).await {
+            return piece.transpose().map_err(|error| unreadable(&error));
         }
         // More than nothing when it was this thread that did not run.
         left = (began + bounds.body_timeout).saturating_duration_since(patient_now());

@@ -86,7 +86,8 @@ impl Preprocessor {
         rows.total.saturating_mul(columns.total).saturating_mul(self.values.len())
     }
 
-    /// A picture of noise for each row, the same one, normalised; none when pictures keep a size of their own.
+    /// A picture of noise for each row, the same one, normalised; none when pictures keep a size of
+    /// their own.
     pub(super) fn example(&self, rows: usize) -> Option<HostTensor> {
         let (height, width) = match (self.settings.crop, self.settings.resize) {
             (Some(size), _) => size,
