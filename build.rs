@@ -11,7 +11,9 @@ fn main() {
 #[cfg(feature = "torch")]
 fn libtorch() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    for file in ["shim.cpp", "norms.cpp", "norms.h"] {
+    let sources =
+        ["blocks", "linears", "norms"].map(|name| [format!("{name}.cpp"), format!("{name}.h")]);
+    for file in sources.iter().flatten().map(String::as_str).chain(["shim.cpp", "graph.h"]) {
         println!("cargo:rerun-if-changed=src/engine/{file}");
     }
     let libtorch = std::env::var_os("LIBTORCH").map(std::path::PathBuf::from);
@@ -30,15 +32,15 @@ fn libtorch() {
         .include(include.join("torch/csrc/api/include"))
         .flag_if_supported("-fvisibility=hidden")
         .define("GLIBCXX_USE_CXX11_ABI", "1");
-    // A kernel: optimised in debug builds, too, and rounding as libtorch's own does.
+    // Kernels: optimised in debug builds, too, and rounding as libtorch's own do.
     shim.clone()
         .opt_level(3)
         .flag_if_supported("-ffp-contract=fast")
-        .file("src/engine/norms.cpp")
-        .compile("torchfront_norms");
-    shim.file("src/engine/shim.cpp").compile("torchfront_shim");
+        .files(["src/engine/linears.cpp", "src/engine/norms.cpp"])
+        .compile("torchfront_kernels");
+    shim.files(["src/engine/shim.cpp", "src/engine/blocks.cpp"]).compile("torchfront_shim");
     // Behind what uses it.
-    println!("cargo:rustc-link-lib=static=torchfront_norms");
+    println!("cargo:rustc-link-lib=static=torchfront_kernels");
     println!("cargo:rustc-link-search=native={}", library.display());
     println!("cargo:rustc-link-lib=dylib=torch_cpu");
     println!("cargo:rustc-link-lib=dylib=c10");

@@ -80,7 +80,7 @@ fn explore(scenario: impl Fn() + Send + Sync + 'static) {
 fn worker(queue: &Arc<JobQueue>, stop: &Arc<AtomicUsize>) -> thread::JoinHandle<()> {
     let (queue, stop) = (Arc::clone(queue), Arc::clone(stop));
     thread::spawn(move || {
-        while let Next::Batch(jobs) = queue.next(|| stop.load(Ordering::SeqCst) > 0) {
+        while let Next::Batch(jobs) = queue.next(|| stop.load(Ordering::SeqCst) > 0, None) {
             assert!((1..=BATCH).contains(&jobs.len()));
             for job in jobs {
                 let prediction = Prediction::json(value(&job.sample).to_string());

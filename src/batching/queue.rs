@@ -6,7 +6,7 @@
 //! worker is busy, takes its job out itself ([`Reply`]): nothing dead takes room.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::job::{Job, PredictError, Reply};
 use super::policy::BatchPolicy;
@@ -29,6 +29,8 @@ pub struct Admission<'a>(Option<&'a JobQueue>);
 pub enum Next {
     /// Jobs to run together, at least one.
     Batch(Vec<Job>),
+    /// No job came for as long as the worker's patience.
+    Idle,
     /// The queue is closed and empty, or the worker was told to stop.
     Stop,
 }
@@ -69,9 +71,11 @@ impl JobQueue {
         self.lock().admit().map(|()| Admission(Some(self)))
     }
 
-    /// Waits for jobs and cuts a batch. `stop` is asked whenever the worker wakes.
-    pub fn next(&self, stop: impl Fn() -> bool) -> Next {
+    /// Waits for jobs and cuts a batch. `stop` is asked whenever the worker wakes. With `patience`, it
+    /// comes back without a job after as long.
+    pub fn next(&self, stop: impl Fn() -> bool, patience: Option<Duration>) -> Next {
         let mut state = self.lock();
+        let mut is_idle = false;
         loop {
             match state.step(Instant::now(), stop()) {
                 Step::Run(mut jobs) => {
@@ -94,9 +98,17 @@ impl JobQueue {
                     let woken = self.changed.wait_timeout(state, time);
                     state = woken.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                Step::Sleep => {
-                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
+                Step::Sleep if is_idle => return Next::Idle,
+                Step::Sleep => match patience {
+                    None => {
+                        state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    }
+                    Some(patience) => {
+                        let woken = self.changed.wait_timeout(state, patience);
+                        let (woken, waited) = woken.unwrap_or_else(PoisonError::into_inner);
+                        (state, is_idle) = (woken, waited.timed_out());
+                    }
+                },
                 Step::Stop => return Next::Stop,
             }
         }

@@ -253,11 +253,23 @@ fn jobs_of_different_shapes_never_share_a_batch() {
     }
     let mut widths = Vec::new();
     while queue.pending() > 0 {
-        let Next::Batch(batch) = queue.next(|| false) else { panic!("jobs are waiting") };
+        let Next::Batch(batch) = queue.next(|| false, None) else { panic!("jobs are waiting") };
         let width = |job: &Job| job.sample.bucket.as_ref().unwrap()[0].1[0];
         widths.push(batch.iter().map(width).collect::<Vec<_>>());
     }
     assert_eq!(widths, [vec![1, 1, 1], vec![2], vec![3]]);
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_in_vain_hears_of_it_and_of_a_job_before() {
+    let queue = queue(10, 8);
+    let patience = Some(Duration::from_millis(1));
+    assert!(matches!(queue.next(|| false, patience), Next::Idle));
+    let reply = push(&queue, 1.0);
+    assert!(matches!(queue.next(|| false, patience), Next::Batch(jobs) if jobs.len() == 1));
+    drop(reply);
+    assert!(matches!(queue.next(|| false, patience), Next::Idle));
+    assert!(matches!(queue.next(|| true, patience), Next::Stop));
 }
 
 #[tokio::test]

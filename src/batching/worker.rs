@@ -45,6 +45,8 @@ pub enum WorkerStatus {
     Unloading,
 }
 
+/// A worker that has had no job for so long gives back what memory it can.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// After a panic around a batch: whatever the reason, the log is not to be flooded.
 const PAUSE_AFTER_PANIC: Duration = Duration::from_millis(100);
 
@@ -140,7 +142,18 @@ impl Work {
     fn serve_all(self: &Arc<Self>, state: &State, device: &DeviceQueue) {
         let mut threads = self.intra_op_threads.load(Ordering::Relaxed);
         self.engine.enter_worker_thread(threads);
-        while let Next::Batch(jobs) = self.queue.next(|| state.should_stop()) {
+        let mut patience = Some(PATIENCE);
+        loop {
+            let jobs = match self.queue.next(|| state.should_stop(), patience) {
+                Next::Batch(jobs) => jobs,
+                Next::Idle => {
+                    // Once: nothing more is kept until the next batch.
+                    self.engine.give_back_when_idle();
+                    patience = None;
+                    continue;
+                }
+                Next::Stop => return,
+            };
             state.begin_batch();
             let _handed = device.hand(jobs.len());
             let granted = self.intra_op_threads.load(Ordering::Relaxed);
@@ -150,6 +163,7 @@ impl Work {
             }
             self.serve(jobs);
             state.end_batch();
+            patience = Some(PATIENCE);
         }
     }
 }

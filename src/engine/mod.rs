@@ -59,6 +59,10 @@ pub trait Engine: Send + Sync + 'static {
         let _ = device;
         Ok(())
     }
+
+    /// Gives the system back the memory that is kept for the next forward, unless there was one just now.
+    /// Called by workers that have had nothing to do for a while; may take milliseconds.
+    fn give_back_when_idle(&self) {}
 }
 
 /// A loaded model. One copy of the weights serves any number of threads.

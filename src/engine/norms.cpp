@@ -8,17 +8,16 @@
 
 #include "norms.h"
 
+#include "graph.h"
+
 #include <ATen/TensorIterator.h>
-#include <torch/csrc/jit/ir/constants.h>
 #include <torch/library.h>
 
 #include <c10/core/InferenceMode.h>
 
 #include <cmath>
-#include <limits>
 #include <unordered_set>
 
-using torch::jit::Block;
 using torch::jit::Graph;
 using torch::jit::Module;
 using torch::jit::Node;
@@ -34,12 +33,6 @@ struct Rows {
   int64_t length, rows;
   int operands;
 };
-
-// Not below `low` and not above `high`, and NaN stays NaN: as ATen's clamp.
-inline float bounded(float value, float low, float high) {
-  value = value < low ? low : value;
-  return value > high ? high : value;
-}
 
 __attribute__((always_inline)) inline void norm_rows(const Rows& block, float low, float high) {
   constexpr int64_t kNext = sizeof(float);
@@ -58,18 +51,18 @@ __attribute__((always_inline)) inline void norm_rows(const Rows& block, float lo
     if (is_packed && inner[1] == kNext && inner[2] == kNext) {
       if (has_shortcut) {
         for (int64_t i = 0; i < block.length; ++i)
-          to[i] = bounded(to[i] * factors[i] + terms[i] + more[i], low, high);
+          to[i] = graph::bounded(to[i] * factors[i] + terms[i] + more[i], low, high);
       } else {
         for (int64_t i = 0; i < block.length; ++i)
-          to[i] = bounded(to[i] * factors[i] + terms[i], low, high);
+          to[i] = graph::bounded(to[i] * factors[i] + terms[i], low, high);
       }
     } else if (is_packed && inner[1] == 0 && inner[2] == 0) {
       const float a = *factors, b = *terms;
       if (has_shortcut) {
         for (int64_t i = 0; i < block.length; ++i)
-          to[i] = bounded(to[i] * a + b + more[i], low, high);
+          to[i] = graph::bounded(to[i] * a + b + more[i], low, high);
       } else {
-        for (int64_t i = 0; i < block.length; ++i) to[i] = bounded(to[i] * a + b, low, high);
+        for (int64_t i = 0; i < block.length; ++i) to[i] = graph::bounded(to[i] * a + b, low, high);
       }
     } else {
       for (int64_t i = 0; i < block.length; ++i) {
@@ -78,7 +71,7 @@ __attribute__((always_inline)) inline void norm_rows(const Rows& block, float lo
         const float b = *reinterpret_cast<const float*>(term + i * inner[2]);
         float value = *here * a + b;
         if (has_shortcut) value += *reinterpret_cast<const float*>(shortcut + i * inner[3]);
-        *here = bounded(value, low, high);
+        *here = graph::bounded(value, low, high);
       }
     }
   }
@@ -136,7 +129,7 @@ at::Tensor norm(at::Tensor input, const at::Tensor& factors, const at::Tensor& t
   return input;
 }
 
-TORCH_LIBRARY(torchfront, library) {
+TORCH_LIBRARY_FRAGMENT(torchfront, library) {
   library.def(
       "norm(Tensor(a!) input, Tensor factors, Tensor terms, Tensor? shortcut, float low, float high) "
       "-> Tensor(a!)",
@@ -185,25 +178,6 @@ std::optional<Line> line_of(const Node* node) {
   return Line{of(at::ones_like(zeros), none, none).reshape(shape), of(zeros, means, optional(*bias)).reshape(shape)};
 }
 
-// The least and the greatest number that an activation lets through; none for another node.
-std::optional<std::pair<double, double>> bounds_of(const Node* node) {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const auto kind = node->kind();
-  if (kind == c10::aten::relu || kind == c10::aten::relu_) return std::pair(0.0, kInfinity);
-  if (kind == c10::aten::relu6 || kind == c10::aten::relu6_) return std::pair(0.0, 6.0);
-  if (kind != c10::aten::hardtanh && kind != c10::aten::hardtanh_) return std::nullopt;
-  const auto low = torch::jit::toIValue(node->input(1)), high = torch::jit::toIValue(node->input(2));
-  if (!low || !high || !low->isScalar() || !high->isScalar()) return std::nullopt;
-  return std::pair(low->toScalar().toDouble(), high->toScalar().toDouble());
-}
-
-// The one node that uses `value`, if it is of `value`'s own block.
-Node* only_user(const Value* value) {
-  if (value->uses().size() != 1) return nullptr;
-  Node* user = value->uses().front().user;
-  return user->owningBlock() == value->node()->owningBlock() ? user : nullptr;
-}
-
 // What is added to `sum` by its only user, unscaled: the shortcut around a block of layers.
 Value* shortcut_of(const Node* node, const Value* sum) {
   const bool in_place = node->kind() == c10::aten::add_;
@@ -218,39 +192,28 @@ Value* shortcut_of(const Node* node, const Value* sum) {
 // Puts one node in place of `norm` and of what can be done in the same pass.
 void fuse(Graph& graph, Node* norm) {
   Value* input = norm->input(0);
-  if (!convolves(input->node()) || only_user(input) != norm) return;
+  if (!convolves(input->node()) || graph::only_user(input) != norm) return;
   const auto line = line_of(norm);
   if (!line) return;
   std::vector<Node*> replaced = {norm};
-  const auto next = [&] { return only_user(replaced.back()->output()); };
+  const auto next = [&] { return graph::only_user(replaced.back()->output()); };
   Value* shortcut = nullptr;
   if (Node* sum = next(); sum && (shortcut = shortcut_of(sum, norm->output()))) replaced.push_back(sum);
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  std::pair<double, double> bounds = {-kInfinity, kInfinity};
+  std::pair<double, double> bounds = {-graph::kInfinity, graph::kInfinity};
   if (Node* activation = next()) {
-    if (const auto found = bounds_of(activation)) {
+    if (const auto found = graph::bounds_of(activation)) {
       bounds = *found;
       replaced.push_back(activation);
     }
   }
-  Node* last = replaced.back();
-  const torch::jit::WithInsertPoint here(last);
+  const torch::jit::WithInsertPoint here(replaced.back());
   Value* factors = graph.insertConstant(line->factors);
   Value* terms = graph.insertConstant(line->terms);
   if (!shortcut) shortcut = graph.insertNode(graph.createNone())->output();
   Value* low = graph.insertConstant(bounds.first);
   Value* high = graph.insertConstant(bounds.second);
-  Node* fused = graph.insertNode(graph.create(kNorm, {input, factors, terms, shortcut, low, high}));
-  fused->output()->setType(last->output()->type());
-  last->output()->replaceAllUsesWith(fused->output());
-  for (auto node = replaced.rbegin(); node != replaced.rend(); ++node) (*node)->destroy();
-}
-
-void batch_norms(Block* block, std::vector<Node*>& found) {
-  for (Node* node : block->nodes()) {
-    if (node->kind() == c10::aten::batch_norm) found.push_back(node);
-    for (Block* inner : node->blocks()) batch_norms(inner, found);
-  }
+  graph::replace(replaced,
+                 graph.insertNode(graph.create(kNorm, {input, factors, terms, shortcut, low, high})));
 }
 
 }  // namespace
@@ -258,7 +221,7 @@ void batch_norms(Block* block, std::vector<Node*>& found) {
 void fuse_norms(Module& frozen) {
   const auto graph = frozen.get_method("forward").graph();
   std::vector<Node*> found;
-  batch_norms(graph->block(), found);
+  graph::nodes_of(graph->block(), c10::aten::batch_norm, found);
   c10::InferenceMode guard;
   for (Node* node : found) fuse(*graph, node);
 }

@@ -10,10 +10,11 @@ use std::fmt;
 pub enum Optimize {
     /// The graph as it was saved.
     None,
-    /// Weights become constants, and batch norms behind convolutions one pass with what follows them:
-    /// not a bit of an answer changes.
+    /// Weights become constants; batch norms behind convolutions, and small fully connected layers, are
+    /// one pass with what follows them: not a bit of an answer changes.
     Exact,
-    /// `torch.jit.freeze`: weights become constants, batch norms are folded.
+    /// `torch.jit.freeze`: weights become constants, batch norms are folded. Small fully connected layers
+    /// as above.
     Freeze,
     /// `torch.jit.optimize_for_inference`: frozen, and laid out and fused for this machine.
     Inference,

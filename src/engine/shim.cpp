@@ -6,6 +6,8 @@
 
 #include <torch/script.h>
 
+#include "blocks.h"
+#include "linears.h"
 #include "norms.h"
 
 #include <ATen/Parallel.h>
@@ -206,8 +208,11 @@ EXPORT Module* torchfront_load(const char* path, int device, Error* error) {
 
 // A frozen copy: attributes become constants, those that `forward` writes stay attributes.
 EXPORT Module* torchfront_freeze(const Module* module, Error* error) {
-  return guarded(error, static_cast<Module*>(nullptr),
-                 [&] { return new Module(torch::jit::freeze(*module)); });
+  return guarded(error, static_cast<Module*>(nullptr), [&] {
+    Module frozen = torch::jit::freeze(*module);
+    fuse_linears(frozen);
+    return new Module(std::move(frozen));
+  });
 }
 
 // A frozen copy that gives the same numbers: nothing is folded into weights, and on the CPU batch norms
@@ -216,6 +221,7 @@ EXPORT Module* torchfront_freeze_exactly(const Module* module, Error* error) {
   return guarded(error, static_cast<Module*>(nullptr), [&] {
     Module frozen = torch::jit::freeze(*module, std::nullopt, /*optimize_numerics=*/false);
     fuse_norms(frozen);
+    fuse_linears(frozen);
     return new Module(std::move(frozen));
   });
 }
@@ -271,7 +277,21 @@ EXPORT Module* torchfront_deepcopy(const Module* module, Error* error) {
 
 EXPORT void torchfront_free_module(Module* module) {
   Error ignored{nullptr, 0};
-  guarded(&ignored, 0, [&] { delete module; return 0; });
+  guarded(&ignored, 0, [&] {
+    delete module;
+    give_back_blocks();
+    return 0;
+  });
+  free(ignored.message);
+}
+
+// Gives the system back what a server that does nothing needs not keep.
+EXPORT void torchfront_give_back_when_idle() {
+  Error ignored{nullptr, 0};
+  guarded(&ignored, 0, [&] {
+    give_back_when_idle();
+    return 0;
+  });
   free(ignored.message);
 }
 
@@ -283,7 +303,8 @@ EXPORT void torchfront_free_module(Module* module) {
 EXPORT IValue* torchfront_forward(Module* module, IValue* const* arguments, size_t count,
                                   int conversion, Error* error) {
   return guarded(error, static_cast<IValue*>(nullptr), [&]() -> IValue* {
-    c10::InferenceMode guard;
+    const c10::InferenceMode guard;
+    const InCall call;
     std::vector<IValue> inputs;
     inputs.reserve(count + 1);
     for (size_t i = 0; i < count; ++i) inputs.push_back(converted(*arguments[i], conversion));

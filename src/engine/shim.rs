@@ -58,6 +58,7 @@ unsafe extern "C" {
     fn torchfront_time_depends_on_values(module: *const CModule_, error: *mut RawError) -> c_int;
     fn torchfront_deepcopy(module: *const CModule_, error: *mut RawError) -> *mut CModule_;
     fn torchfront_free_module(module: *mut CModule_);
+    fn torchfront_give_back_when_idle();
     fn torchfront_forward(
         module: *mut CModule_,
         arguments: *const *mut CIValue,
@@ -81,6 +82,12 @@ pub(super) fn set_num_threads(count: usize) {
     let count = c_int::try_from(count).unwrap_or(c_int::MAX).max(1);
     // SAFETY: no pointer is passed.
     unsafe { torchfront_set_num_threads(count) }
+}
+
+/// Gives the system back what nobody uses, if no call was made for a second.
+pub(super) fn give_back_when_idle() {
+    // SAFETY: no pointer is passed.
+    unsafe { torchfront_give_back_when_idle() }
 }
 
 // === impl Conversion ===

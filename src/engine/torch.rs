@@ -74,6 +74,10 @@ impl Engine for TorchEngine {
             Device::Cuda(index) => cuda::use_own_stream(index),
         }
     }
+
+    fn give_back_when_idle(&self) {
+        shim::give_back_when_idle();
+    }
 }
 
 /// libtorch's own text for a wrong file starts with the zip reader's; this says what to do.

@@ -43,6 +43,7 @@ from small_models import (  # noqa: E402
     ErrorOnNegative,
     FixedBatchOne,
     Heavy,
+    Linears,
     ListStrIn,
     Mlp,
     MultiInput,
@@ -260,6 +261,8 @@ def build(folder):
     mlp_cases = one_and_three + [integers, narrow]
     built.add("mlp", Mlp(seed=0), mlp_cases, plain=[ROW, OTHER])
     built.add("mlp_v2", Mlp(seed=2), mlp_cases, plain=[ROW], model_name="mlp", version="2.0")
+    rows = torch.linspace(-2, 2, 30).reshape(5, 6)
+    built.add("linears", Linears(), [("one_row", [rows[:1]]), ("five_rows", [rows])])
     built.add("configured", Mlp(seed=0), one_and_three, plain=[ROW], config=CONFIGURED)
     built.add("batch_probe", BatchProbe(), one_and_three, plain=[ROW])
 

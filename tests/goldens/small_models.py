@@ -229,6 +229,31 @@ class Norms(nn.Module):
         return self.head(nn.functional.hardtanh(x, -1.5, 2.5).mean(dim=[2, 3]))
 
 
+class Linears(nn.Module):
+    """Fully connected layers, with everything that may come before and next."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(7)
+        self.layers = nn.ModuleList(nn.Linear(6, 6, bias=i != 3) for i in range(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.layers[0](x))
+        x = nn.functional.relu6(self.layers[1](x), inplace=True)
+        x = nn.functional.hardtanh(self.layers[2](x), -0.2, 0.3)
+        x = torch.relu(self.layers[3](x))
+        # A layer that others use, too.
+        both = self.layers[4](x)
+        x = torch.relu(both) + both
+        # Inputs of other ranks, and one whose rows are not contiguous.
+        x = self.layers[5](x.unsqueeze(1)).squeeze(1) + self.layers[5](x[0])
+        x = torch.relu(self.layers[6](x.t().contiguous().t()))
+        # Only for some inputs.
+        if x.size(0) > 1:
+            x = torch.relu(self.layers[7](x))
+        return self.layers[7](x)
+
+
 class TinySegmenter(nn.Module):
     """Two classes per pixel, in the form of torchvision's segmentation models."""
 

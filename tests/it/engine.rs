@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use torchfront::engine::options::{MemoryFormat, Optimize, Precision, TOLERANCE};
 use torchfront::engine::{
-    DType, Device, Elements, Engine, HostTensor, LoadOptions, Module, TorchEngine, Value,
+    DType, Device, Elements, Engine, EngineError, HostTensor, LoadOptions, Module, TorchEngine,
+    Value,
 };
 
 use crate::support::{Answer, TestServer, checkout, close, golden_archives, request};
@@ -152,6 +153,46 @@ fn exact_is_the_saved_module_to_the_last_bit() {
             }
         }
     }
+}
+
+/// Fully connected layers with all that may come before and next, small ones and, with many rows,
+/// large ones.
+#[test]
+fn fused_linear_layers_are_the_saved_ones_to_the_last_bit() {
+    for (archive, columns) in [("linears", 6), ("mlp", 4)] {
+        let saved = saved(archive);
+        for optimize in [Optimize::Exact, Optimize::Freeze] {
+            let options = LoadOptions { optimize: Some(optimize), ..LoadOptions::default() };
+            for rows in [1, 2, 3, 8, 32, 100, 4_000] {
+                let arguments = input(&[rows, columns], 1.5);
+                let module = prepared(&saved, options, arguments.clone());
+                let expected = floats(&saved.forward(arguments.clone()).unwrap());
+                for _ in 0..2 {
+                    let got = floats(&module.forward(arguments.clone()).unwrap());
+                    assert_eq!(expected, got, "{archive} [{options}], {rows} rows");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_linear_layer_refuses_a_fused_one_refuses_too() {
+    let saved = saved("mlp");
+    let module = prepared(&saved, LoadOptions::default(), input(&[1, 4], 1.0));
+    let columns = input(&[2, 3], 1.0);
+    let integers = HostTensor::new(vec![1, 4], Elements::Int64(vec![1, 2, 3, 4])).unwrap();
+    for arguments in [columns, vec![integers.into()]] {
+        let expected = saved.forward(arguments.clone()).unwrap_err();
+        let got = module.forward(arguments).unwrap_err();
+        assert!(matches!(
+            (&expected, &got),
+            (EngineError::InputRefused(_), EngineError::InputRefused(_))
+        ));
+    }
+    // No rows are no error.
+    let none = module.forward(input(&[0, 4], 1.0)).unwrap();
+    assert_eq!(floats(&none), floats(&saved.forward(input(&[0, 4], 1.0)).unwrap()));
 }
 
 #[test]

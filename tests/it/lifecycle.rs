@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::process;
-use crate::support::{Client, TestServer, checkout, close, request};
+use crate::support::{Client, OwnProcess, TestServer, altered_echo, checkout, close, request};
 
 /// Runs `client(number)` on as many threads and gives what they return.
 fn clients<T: Send + 'static>(
@@ -239,4 +240,29 @@ fn a_model_that_is_unloaded_gives_its_memory_back() {
     assert!(grown < CYCLES * WEIGHTS / 3, "{} MiB more", grown >> 20);
     process::signal(&child, "-TERM");
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_server_at_rest_gives_back_what_a_forward_took() {
+    /// Of the tensor that the forward makes of one number.
+    const TENSOR: u64 = 64 << 20;
+    let forward = ["_0 = torch.repeat(x, [1, 16777216])", "return torch.mul(x, torch.mean(_0))"];
+    let server = OwnProcess::start(&[], &[], |store| {
+        altered_echo(store, "large.mar", ("large", "1.0"), &forward);
+    });
+    for _ in 0..3 {
+        let answer = server.predict("large", "[2.0]");
+        assert_eq!(answer.status, 200, "{}", server.log());
+        close(&answer.json(), &serde_json::json!([4.0]), 1e-5);
+    }
+    let busy = resident(server.id());
+    // The next forward need not ask the system for its memory.
+    assert!(busy > TENSOR, "{} MiB", busy >> 20);
+    let begin = Instant::now();
+    while resident(server.id()) + TENSOR * 9 / 10 > busy {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{} MiB", resident(server.id()) >> 20);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(server.predict("large", "[2.0]").status, 200);
 }

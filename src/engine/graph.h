@@ -1,0 +1,60 @@
+// What the passes over a frozen graph (norms.cpp, linears.cpp) ask of it.
+#pragma once
+
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/script.h>
+
+#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace graph {
+
+using torch::jit::Block;
+using torch::jit::Node;
+using torch::jit::Value;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Not below `low` and not above `high`, and NaN stays NaN: as ATen's clamp.
+inline float bounded(float value, float low, float high) {
+  value = value < low ? low : value;
+  return value > high ? high : value;
+}
+
+// The least and the greatest number that an activation lets through; none for another node.
+inline std::optional<std::pair<double, double>> bounds_of(const Node* node) {
+  const auto kind = node->kind();
+  if (kind == c10::aten::relu || kind == c10::aten::relu_) return std::pair(0.0, kInfinity);
+  if (kind == c10::aten::relu6 || kind == c10::aten::relu6_) return std::pair(0.0, 6.0);
+  if (kind != c10::aten::hardtanh && kind != c10::aten::hardtanh_) return std::nullopt;
+  const auto low = torch::jit::toIValue(node->input(1)), high = torch::jit::toIValue(node->input(2));
+  if (!low || !high || !low->isScalar() || !high->isScalar()) return std::nullopt;
+  return std::pair(low->toScalar().toDouble(), high->toScalar().toDouble());
+}
+
+// The one node that uses `value`, if it is of `value`'s own block.
+inline Node* only_user(const Value* value) {
+  if (value->uses().size() != 1) return nullptr;
+  Node* user = value->uses().front().user;
+  return user->owningBlock() == value->node()->owningBlock() ? user : nullptr;
+}
+
+// The nodes of this kind, at any depth.
+inline void nodes_of(Block* block, c10::Symbol kind, std::vector<Node*>& found) {
+  for (Node* node : block->nodes()) {
+    if (node->kind() == kind) found.push_back(node);
+    for (Block* inner : node->blocks()) nodes_of(inner, kind, found);
+  }
+}
+
+// Puts `fused` in the place of nodes that follow each other.
+inline void replace(const std::vector<Node*>& replaced, Node* fused) {
+  Value* last = replaced.back()->output();
+  fused->output()->setType(last->type());
+  last->replaceAllUsesWith(fused->output());
+  for (auto node = replaced.rbegin(); node != replaced.rend(); ++node) (*node)->destroy();
+}
+
+}  // namespace graph
