@@ -1,15 +1,15 @@
 //! The command `torchfront`: arguments, configuration, server, exit status; nothing else.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::Parser;
 use torchfront::cli::{Action, Cli, version_text};
 use torchfront::commands;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::give_back_sooner();
     let program = std::env::args_os().next().unwrap_or_default();
     let (action, overrides) = Cli::parse().called_as(&program).into_parts();
     match action {
