@@ -4,8 +4,8 @@
 // the following batch finds no room for 25 MB and the heap grows to twice what lives in it. Returning
 // such memory to the system each time costs a page fault for every 4 KB instead. Here large tensors that
 // are made during a call lie in blocks of their own. A freed block serves whatever fits best, and goes
-// back to the system when the server is idle. What is made outside of a call, such as weights, is
-// malloc's.
+// back to the system when no call takes it for a while, or the server is idle. What is made outside of
+// a call, such as weights, is malloc's.
 
 #include "blocks.h"
 
@@ -32,8 +32,11 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kLarge = 1 << 20;
 // A block is not taken for less than this part of it.
 constexpr size_t kSmallestPart = 8;
-// Bytes of free blocks that are kept.
+// Bytes of free blocks that are kept, and for how long when no call takes them.
 constexpr size_t kMostKept = 512 << 20;
+constexpr auto kLongestKept = std::chrono::seconds(10);
+// How often that is looked after.
+constexpr auto kSweep = std::chrono::seconds(1);
 // Nobody has called for so long: the server is idle.
 constexpr auto kIdle = std::chrono::seconds(1);
 
@@ -45,6 +48,11 @@ std::atomic<Clock::rep> last_call{0};
 struct Block {
   void* data;
   size_t size;
+};
+
+struct Free {
+  void* data;
+  Clock::time_point since;
 };
 
 void unmap(const std::vector<Block>& blocks) {
@@ -72,9 +80,7 @@ class Blocks final : public c10::Allocator {
     std::vector<Block> given;
     {
       const std::lock_guard lock(mutex_);
-      for (const auto& [size, data] : free_) given.push_back({data, size});
-      free_.clear();
-      kept_ = 0;
+      take_out(given, [](const Free&) { return true; });
     }
     unmap(given);
   }
@@ -93,11 +99,26 @@ class Blocks final : public c10::Allocator {
     const std::lock_guard lock(mutex_);
     const auto found = free_.lower_bound(size);
     if (found == free_.end() || found->first / kSmallestPart > size) return nullptr;
-    const auto [whole, data] = *found;
+    const size_t whole = found->first;
+    void* data = found->second.data;
     used_.emplace(data, whole);
     free_.erase(found);
     kept_ -= whole;
     return data;
+  }
+
+  // Moves free blocks to `given`. The lock is held.
+  template <typename Which>
+  void take_out(std::vector<Block>& given, Which which) {
+    for (auto block = free_.begin(); block != free_.end();) {
+      if (!which(block->second)) {
+        ++block;
+        continue;
+      }
+      given.push_back({block->second.data, block->first});
+      kept_ -= block->first;
+      block = free_.erase(block);
+    }
   }
 
   void* mapped(size_t size) {
@@ -125,20 +146,28 @@ class Blocks final : public c10::Allocator {
     }
     const size_t size = found->second;
     blocks.used_.erase(found);
+    std::vector<Block> given;
+    const Clock::time_point now = Clock::now();
     if (blocks.kept_ + size <= kMostKept) {
-      blocks.free_.emplace(size, data);
+      blocks.free_.emplace(size, Free{data, now});
       blocks.kept_ += size;
-      return;
+    } else {
+      given.push_back({data, size});
+    }
+    if (now - blocks.swept_ >= kSweep) {
+      blocks.swept_ = now;
+      blocks.take_out(given, [now](const Free& block) { return now - block.since > kLongestKept; });
     }
     lock.unlock();
-    unmap({{data, size}});
+    unmap(given);
   }
 
   c10::Allocator* const malloc_;
   std::mutex mutex_;
-  std::multimap<size_t, void*> free_;
+  std::multimap<size_t, Free> free_;
   std::unordered_map<void*, size_t> used_;
   size_t kept_ = 0;
+  Clock::time_point swept_;
 };
 
 // Before the first tensor.

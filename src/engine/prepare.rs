@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::difference::relative_difference;
 use super::options::{LoadOptions, MemoryFormat, Optimize, Precision, TOLERANCE, Variant};
-use super::shim::Conversion;
+use super::shim::{self, Conversion};
 use super::torch::TorchModule;
 use super::{Device, EngineError, Module, Value};
 
@@ -95,16 +95,16 @@ impl Choice<'_> {
             self.chose(variant, "as it was saved");
             return Ok(Some(module));
         }
-        self.make_reference();
-        let Some(reference) = &self.reference else {
-            self.chose(variant, "not compared: no example input is known");
-            return Ok(Some(module));
+        let answer = match self.answer_of(&module) {
+            None => {
+                self.chose(variant, "not compared: no example input is known");
+                return Ok(Some(module));
+            }
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) if is_last => return Err(self.refused(variant, error)),
+            Some(Err(error)) => return Ok(self.pass_over(variant, first_line(&error))),
         };
-        let answer = match module.forward(reference.example.clone()) {
-            Ok(answer) => answer,
-            Err(error) if is_last => return Err(self.refused(variant, error)),
-            Err(error) => return Ok(self.pass_over(variant, first_line(&error))),
-        };
+        let Some(reference) = &self.reference else { return Ok(None) }; // not reached: it was compared
         let difference = relative_difference(&reference.answer, &answer);
         let exact_enough = difference <= TOLERANCE || variant.precision == Precision::Bfloat16;
         if exact_enough || is_last {
@@ -143,14 +143,23 @@ impl Choice<'_> {
         Ok(TorchModule { handle, signature, device, writes, time_follows_shapes, variant })
     }
 
-    /// The saved module's answer, once. Made only after a variant has shown that a call changes
-    /// nothing. An example that the model refuses is none.
-    fn make_reference(&mut self) {
-        let Some(example) = self.example.take() else { return };
-        match self.saved.forward(example.clone()) {
-            Ok(answer) => self.reference = Some(Reference { example, answer }),
+    /// What the variant answers, beside the saved module's answer, which is made here once: only after a
+    /// variant has shown that a call changes nothing. None without an example, or when the saved module
+    /// refuses it.
+    fn answer_of(&mut self, module: &TorchModule) -> Option<Result<Value, EngineError>> {
+        let Some(example) = self.example.take() else {
+            let reference = self.reference.as_ref()?;
+            return Some(module.forward(reference.example.clone()));
+        };
+        let (saved, answer) = both(self.saved, module, &example);
+        match saved {
+            Ok(saved) => {
+                self.reference = Some(Reference { example, answer: saved });
+                Some(answer)
+            }
             Err(error) => {
                 tracing::debug!(model = self.name, %error, "the model refuses the example input");
+                None
             }
         }
     }
@@ -190,6 +199,33 @@ impl Choice<'_> {
         };
         tracing::info!(model = self.name, "runs with {variant} ({how}){not}");
     }
+}
+
+/// The answers of both modules. The first call of a module takes several times as long as the next ones,
+/// and readiness waits for it: the CPU makes both at a time.
+fn both(
+    saved: &TorchModule,
+    module: &TorchModule,
+    example: &[Value],
+) -> (Result<Value, EngineError>, Result<Value, EngineError>) {
+    let call = |module: &TorchModule| module.forward(example.to_vec());
+    if saved.device != Device::Cpu {
+        return (call(saved), call(module));
+    }
+    std::thread::scope(|scope| {
+        let beside =
+            std::thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, || {
+                shim::set_num_threads(1);
+                call(saved)
+            });
+        let answer = call(module);
+        let saved = match beside {
+            Ok(beside) => beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // There is no thread to be had.
+            Err(_) => call(saved),
+        };
+        (saved, answer)
+    })
 }
 
 fn first_line(error: &EngineError) -> String {
