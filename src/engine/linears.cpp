@@ -28,11 +28,12 @@ namespace {
 // Numbers of a result that are written here.
 constexpr int64_t kSmall = 16 << 10;
 
-// True when the layer may be run here. `turned` is [k, n].
+// True when the layer may be run here, where the dispatcher that knows all kinds of tensors is passed by.
+// `turned` is [k, n].
 bool is_small(const at::Tensor& input, const at::Tensor& turned) {
   return input.dim() == 2 && input.device().is_cpu() && input.scalar_type() == at::kFloat &&
-         input.layout() == at::kStrided && input.size(1) == turned.size(0) && input.size(0) > 0 &&
-         input.size(1) > 0 && input.size(0) * turned.size(1) <= kSmall;
+         input.layout() == at::kStrided && !input.is_neg() && input.size(1) == turned.size(0) &&
+         input.size(0) > 0 && input.size(1) > 0 && input.size(0) * turned.size(1) <= kSmall;
 }
 
 // `clamp(input * weight^T + bias, low, high)`. `turned` is a view of `weight`.
