@@ -8,6 +8,7 @@ use crate::support::checkout;
 
 /// Each room, and the rooms that it may import.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("allocator", &[]),
     ("archive", &[]),
     ("auth", &["unfinished"]),
     ("batching", &["engine", "handlers", "metrics", "trace"]),
@@ -87,6 +88,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Crates that only some files may name: the crate, and where.
 const CRATES: &[(&str, &[&str])] = &[
+    ("libmimalloc_sys", &["allocator.rs"]),
     ("tch", &["engine/"]),
     ("torch_sys", &["engine/"]),
     (

@@ -26,7 +26,8 @@ const LICENCES: [&str; 12] = [
 ];
 
 /// Files with `unsafe`, and why it has to be there.
-const UNSAFE: [(&str, &str); 4] = [
+const UNSAFE: [(&str, &str); 5] = [
+    ("src/allocator.rs", "an option of the allocator, for which its crate has no safe call"),
     ("src/engine/cuda.rs", "opens the CUDA libraries with dlopen"),
     ("src/engine/ivalue.rs", "calls libtorch's C++ through the shim"),
     ("src/engine/shim.rs", "calls libtorch's C++ through the shim"),
