@@ -11,9 +11,10 @@ fn main() {
 #[cfg(feature = "torch")]
 fn libtorch() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    let sources =
-        ["blocks", "linears", "norms"].map(|name| [format!("{name}.cpp"), format!("{name}.h")]);
-    for file in sources.iter().flatten().map(String::as_str).chain(["shim.cpp", "graph.h"]) {
+    let sources = ["blocks", "linears", "norms", "winograd"]
+        .map(|name| [format!("{name}.cpp"), format!("{name}.h")]);
+    let others = ["shim.cpp", "graph.h", "winograd_kernel.h"];
+    for file in sources.iter().flatten().map(String::as_str).chain(others) {
         println!("cargo:rerun-if-changed=src/engine/{file}");
     }
     let libtorch = std::env::var_os("LIBTORCH").map(std::path::PathBuf::from);
@@ -36,7 +37,7 @@ fn libtorch() {
     shim.clone()
         .opt_level(3)
         .flag_if_supported("-ffp-contract=fast")
-        .files(["src/engine/linears.cpp", "src/engine/norms.cpp"])
+        .files(["linears", "norms", "winograd"].map(|name| format!("src/engine/{name}.cpp")))
         .compile("torchfront_kernels");
     shim.files(["src/engine/shim.cpp", "src/engine/blocks.cpp"]).compile("torchfront_shim");
     // Behind what uses it.

@@ -187,17 +187,17 @@ InCall::~InCall() {
   last_call.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
 }
 
-void give_back_blocks() {
+void give_back() {
 #if defined(__linux__)
   Blocks::instance().give_back();
+#endif
+#if defined(__GLIBC__)
+  malloc_trim(0);
 #endif
 }
 
 void give_back_when_idle() {
   const Clock::time_point last{Clock::duration{last_call.load(std::memory_order_relaxed)}};
   if (Clock::now() - last < kIdle) return;
-  give_back_blocks();
-#if defined(__GLIBC__)
-  malloc_trim(0);
-#endif
+  give_back();
 }

@@ -10,8 +10,8 @@ class InCall {
   InCall& operator=(const InCall&) = delete;
 };
 
-// Gives the system back the blocks that nobody uses.
-void give_back_blocks();
+// Gives the system back the blocks that nobody uses, and what malloc has kept of freed memory.
+void give_back();
 
-// The same when no call was made for a second, and what malloc has kept of freed memory too.
+// The same when no call was made for a second.
 void give_back_when_idle();

@@ -41,6 +41,17 @@ inline Node* only_user(const Value* value) {
   return user->owningBlock() == value->node()->owningBlock() ? user : nullptr;
 }
 
+// What is added to `sum` by its only user, unscaled: the shortcut around a block of layers.
+inline Value* shortcut_of(const Node* node, const Value* sum) {
+  const bool in_place = node->kind() == c10::aten::add_;
+  if ((node->kind() != c10::aten::add && !in_place) || node->inputs().size() != 3) return nullptr;
+  const auto scale = torch::jit::toIValue(node->input(2));
+  if (!scale || !scale->isInt() || scale->toInt() != 1) return nullptr;
+  if (in_place && node->input(0) != sum) return nullptr;
+  Value* other = node->input(node->input(0) == sum ? 1 : 0);
+  return other->type()->kind() == c10::TypeKind::TensorType && other != sum ? other : nullptr;
+}
+
 // The nodes of this kind, at any depth.
 inline void nodes_of(Block* block, c10::Symbol kind, std::vector<Node*>& found) {
   for (Node* node : block->nodes()) {

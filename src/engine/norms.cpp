@@ -178,17 +178,6 @@ std::optional<Line> line_of(const Node* node) {
   return Line{of(at::ones_like(zeros), none, none).reshape(shape), of(zeros, means, optional(*bias)).reshape(shape)};
 }
 
-// What is added to `sum` by its only user, unscaled: the shortcut around a block of layers.
-Value* shortcut_of(const Node* node, const Value* sum) {
-  const bool in_place = node->kind() == c10::aten::add_;
-  if ((node->kind() != c10::aten::add && !in_place) || node->inputs().size() != 3) return nullptr;
-  const auto scale = torch::jit::toIValue(node->input(2));
-  if (!scale || !scale->isInt() || scale->toInt() != 1) return nullptr;
-  if (in_place && node->input(0) != sum) return nullptr;
-  Value* other = node->input(node->input(0) == sum ? 1 : 0);
-  return other->type()->kind() == c10::TypeKind::TensorType && other != sum ? other : nullptr;
-}
-
 // Puts one node in place of `norm` and of what can be done in the same pass.
 void fuse(Graph& graph, Node* norm) {
   Value* input = norm->input(0);
@@ -198,7 +187,7 @@ void fuse(Graph& graph, Node* norm) {
   std::vector<Node*> replaced = {norm};
   const auto next = [&] { return graph::only_user(replaced.back()->output()); };
   Value* shortcut = nullptr;
-  if (Node* sum = next(); sum && (shortcut = shortcut_of(sum, norm->output()))) replaced.push_back(sum);
+  if (Node* sum = next(); sum && (shortcut = graph::shortcut_of(sum, norm->output()))) replaced.push_back(sum);
   std::pair<double, double> bounds = {-graph::kInfinity, graph::kInfinity};
   if (Node* activation = next()) {
     if (const auto found = graph::bounds_of(activation)) {

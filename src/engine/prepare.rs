@@ -78,6 +78,7 @@ impl Choice<'_> {
             Err(error) if is_last => return Err(self.refused(variant, error)),
             Err(error) => return Ok(self.pass_over(variant, first_line(&error))),
         };
+        let variant = module.variant;
         if module.writes.attributes {
             // A call to compare would change the module that serves.
             let guessed = variant.memory_format == MemoryFormat::ChannelsLast && !is_last;
@@ -96,6 +97,9 @@ impl Choice<'_> {
             return Ok(Some(module));
         }
         let answer = match self.answer_of(&module) {
+            None if variant.optimize == Optimize::Winograd && !is_last => {
+                return Ok(self.pass_over(variant, "no example input is known"));
+            }
             None => {
                 self.chose(variant, "not compared: no example input is known");
                 return Ok(Some(module));
@@ -131,7 +135,17 @@ impl Choice<'_> {
             true => Arc::clone(saved),
             false => Arc::new(saved.convert(conversion)?),
         };
+        let mut variant = variant;
         let handle = match variant.optimize {
+            Optimize::Winograd => {
+                // Norms of narrow floats are not fused.
+                let folds = variant.precision == Precision::Bfloat16;
+                let (handle, has_one) = start.freeze_winograd(folds)?;
+                if !has_one {
+                    variant.optimize = if folds { Optimize::Freeze } else { Optimize::Exact };
+                }
+                Arc::new(handle)
+            }
             Optimize::Exact => Arc::new(start.freeze_exactly()?),
             Optimize::Freeze => Arc::new(start.freeze()?),
             Optimize::Inference => Arc::new(start.optimize_for_inference()?),

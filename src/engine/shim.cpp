@@ -9,6 +9,7 @@
 #include "blocks.h"
 #include "linears.h"
 #include "norms.h"
+#include "winograd.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
@@ -226,6 +227,18 @@ EXPORT Module* torchfront_freeze_exactly(const Module* module, Error* error) {
   });
 }
 
+// A frozen copy, with norms folded or fused, whose convolutions are Winograd's where they are suited;
+// `*count` is how many.
+EXPORT Module* torchfront_freeze_winograd(const Module* module, bool folds, int* count, Error* error) {
+  return guarded(error, static_cast<Module*>(nullptr), [&] {
+    Module frozen = torch::jit::freeze(*module, std::nullopt, /*optimize_numerics=*/folds);
+    if (!folds) fuse_norms(frozen);
+    *count = fuse_winograd(frozen);
+    fuse_linears(frozen);
+    return new Module(std::move(frozen));
+  });
+}
+
 // A frozen copy that is also prepared for this machine: convolutions folded, fused and laid out for
 // oneDNN. It cannot be saved any more.
 EXPORT Module* torchfront_optimize_for_inference(const Module* module, Error* error) {
@@ -279,7 +292,7 @@ EXPORT void torchfront_free_module(Module* module) {
   Error ignored{nullptr, 0};
   guarded(&ignored, 0, [&] {
     delete module;
-    give_back_blocks();
+    give_back();
     return 0;
   });
   free(ignored.message);

@@ -45,6 +45,12 @@ unsafe extern "C" {
     fn torchfront_load(path: *const c_char, device: c_int, error: *mut RawError) -> *mut CModule_;
     fn torchfront_freeze(module: *const CModule_, error: *mut RawError) -> *mut CModule_;
     fn torchfront_freeze_exactly(module: *const CModule_, error: *mut RawError) -> *mut CModule_;
+    fn torchfront_freeze_winograd(
+        module: *const CModule_,
+        folds: bool,
+        count: *mut c_int,
+        error: *mut RawError,
+    ) -> *mut CModule_;
     fn torchfront_optimize_for_inference(
         module: *const CModule_,
         error: *mut RawError,
@@ -136,6 +142,17 @@ impl ModuleHandle {
     pub(super) fn freeze_exactly(&self) -> Result<ModuleHandle, EngineError> {
         // SAFETY: the module lives while `self` does.
         ModuleHandle::made(|error| unsafe { torchfront_freeze_exactly(self.0.as_ptr(), error) })
+    }
+
+    /// A frozen copy, with batch norms folded or fused, whose 3 x 3 convolutions are Winograd's where they
+    /// are suited; and whether there was one.
+    pub(super) fn freeze_winograd(&self, folds: bool) -> Result<(ModuleHandle, bool), EngineError> {
+        let mut count = 0;
+        // SAFETY: the module lives while `self` does, `count` until the call returns.
+        let handle = ModuleHandle::made(|error| unsafe {
+            torchfront_freeze_winograd(self.0.as_ptr(), folds, &raw mut count, error)
+        })?;
+        Ok((handle, count > 0))
     }
 
     /// A frozen copy, laid out and fused for this machine.

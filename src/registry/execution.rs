@@ -3,7 +3,7 @@
 //! Read by `load.rs` when a model is loaded. All are optional:
 //!
 //! ```yaml
-//! optimize: exact               # none, exact, freeze or inference (optimize_for_inference)
+//! optimize: exact               # none, exact, winograd, freeze or inference (optimize_for_inference)
 //! memory_format: channels_last  # contiguous or channels_last
 //! precision: float32            # float32 (as saved) or bfloat16 (cast; results come back float32)
 //! intra_op_threads: 1           # threads of one forward, 1 to 256; else the cores by the workers
@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn a_wrong_value_is_an_error_that_names_key_value_and_what_fits() {
         for (key, value, should) in [
-            ("optimize", json!("fast"), "one of none, exact, freeze, inference"),
-            ("optimize", json!(true), "one of none, exact, freeze, inference"),
+            ("optimize", json!("fast"), "one of none, exact, winograd, freeze, inference"),
+            ("optimize", json!(true), "one of none, exact, winograd, freeze, inference"),
             ("memory_format", json!("NHWC"), "one of contiguous, channels_last"),
             ("precision", json!("float16"), "one of float32, bfloat16"),
             ("intra_op_threads", json!(0), "from 1 to 256"),

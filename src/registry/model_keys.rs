@@ -24,7 +24,7 @@ pub const MODEL_KEYS: &[ModelKey] = &[
     ModelKey::read("deviceIds", "a list of GPU numbers", "all"),
     ModelKey::read(
         "optimize",
-        "none, exact, freeze or inference",
+        "none, exact, winograd, freeze or inference",
         "the fastest that is exact to 1e-5",
     ),
     ModelKey::read("memory_format", "contiguous or channels_last", "the faster one"),

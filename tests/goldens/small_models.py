@@ -229,6 +229,58 @@ class Norms(nn.Module):
         return self.head(nn.functional.hardtanh(x, -1.5, 2.5).mean(dim=[2, 3]))
 
 
+class Squares(nn.Module):
+    """Convolutions of 3 x 3 that Winograd's algorithm is for, and those that it is not for."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(8)
+
+        def convolution(channels, filters, size=3, **options):
+            return nn.Conv2d(channels, filters, size, **options)
+
+        self.first = convolution(3, 16, padding=1)  # three channels: not for it
+        self.around = nn.ModuleList(convolution(16, 16, padding=1, bias=i == 0) for i in range(2))
+        self.around_norms = nn.ModuleList(nn.BatchNorm2d(16) for i in range(2))
+        self.spread = convolution(16, 16, padding=1)
+        self.spread_norm = nn.BatchNorm2d(16)
+        self.wide = convolution(16, 48, padding=1, bias=False)
+        self.wide_norm = nn.BatchNorm2d(48)
+        self.smaller = convolution(48, 32)
+        self.oblong = convolution(32, 16, padding=[0, 1])
+        self.larger = convolution(16, 16, padding=2)
+        # Not for it.
+        self.strided = convolution(16, 16, padding=1, stride=2)
+        self.dilated = convolution(16, 16, padding=2, dilation=2)
+        self.grouped = convolution(16, 16, padding=1, groups=2)
+        self.same = convolution(16, 16, padding="same")
+        self.flat = convolution(16, 16, 1)
+        self.odd = convolution(16, 20, padding=1)
+        self.head = nn.Linear(20, 5)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.5, 0.5)
+                module.running_var.uniform_(0.5, 2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        # A shortcut, and one that is spread over the picture.
+        y = torch.relu(self.around_norms[0](self.around[0](x)))
+        x = torch.relu(self.around_norms[1](self.around[1](y)) + x)
+        x = torch.relu(self.spread_norm(self.spread(x)) + x.mean(dim=[2, 3], keepdim=True))
+        x = nn.functional.relu6(self.wide_norm(self.wide(x)))
+        # With an activation alone, with nothing, and one that others use, too.
+        x = torch.relu(self.smaller(x))
+        x = self.oblong(x)
+        both = self.larger(x)
+        x = nn.functional.hardtanh(both, -1.0, 2.0) + both
+        x = self.dilated(self.strided(x)) + self.grouped(self.strided(x))
+        # One picture without a batch.
+        x = torch.stack([self.larger(x[i]) for i in range(x.size(0))])
+        x = self.odd(self.flat(self.same(x)))
+        return self.head(x.mean(dim=[2, 3]))
+
+
 class Linears(nn.Module):
     """Fully connected layers, with everything that may come before and next."""
 

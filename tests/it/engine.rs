@@ -155,6 +155,54 @@ fn exact_is_the_saved_module_to_the_last_bit() {
     }
 }
 
+/// Layers that Winograd's algorithm is for and others, of odd sizes and the smallest, on one thread and on
+/// two, with what may follow them.
+#[test]
+fn winograd_is_as_near_to_the_saved_module_as_another_order_of_adding() {
+    let saved = saved("squares");
+    let silent = LoadOptions::default();
+    for (rows, size) in [(1, [9, 8]), (3, [33, 5]), (2, [5, 4]), (40, [14, 14])] {
+        let arguments = input(&[rows, 3, size[0], size[1]], 1.5);
+        let expected = floats(&saved.forward(arguments.clone()).unwrap());
+        let of = |optimize, memory_format| {
+            let options = LoadOptions { optimize, memory_format, precision: None };
+            let module = prepared(&saved, options, arguments.clone());
+            let got = floats(&module.forward(arguments.clone()).unwrap());
+            assert_eq!(got, floats(&module.forward(arguments.clone()).unwrap()), "always the same");
+            assert!(relative_difference(&expected, &got) < 2e-6, "{options:?}");
+            got
+        };
+        let last = Some(MemoryFormat::ChannelsLast);
+        let winograd = of(Some(Optimize::Winograd), last);
+        of(Some(Optimize::Winograd), Some(MemoryFormat::Contiguous));
+        assert_eq!(winograd, of(silent.optimize, silent.memory_format), "the default");
+        if has_winograd() {
+            assert_ne!(winograd, of(Some(Optimize::Exact), last), "it was used");
+        }
+        // The first row by itself.
+        let module = prepared(&saved, silent, arguments.clone());
+        let alone = floats(&module.forward(input(&[1, 3, size[0], size[1]], 1.5)).unwrap());
+        assert!(relative_difference(&winograd[..alone.len()], &alone) < 2e-6);
+    }
+    // What does not fit is refused as libtorch's own convolution does it.
+    let module = prepared(&saved, silent, input(&[1, 3, 9, 8], 1.0));
+    for module in [saved, module] {
+        let refused = module.forward(input(&[1, 3, 2, 2], 1.0)).unwrap_err().to_string();
+        assert!(
+            refused.contains("Kernel size can't be greater than actual input size"),
+            "{refused}"
+        );
+    }
+}
+
+/// The processors that the kernel is made for.
+fn has_winograd() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// Fully connected layers with all that may come before and next, small ones and, with many rows,
 /// large ones.
 #[test]
@@ -275,7 +323,7 @@ fn settings_of_a_model_config_are_used_and_wrong_ones_are_refused_by_name() {
         (
             "optimize",
             "fast",
-            "optimize is \"fast\"; it must be one of none, exact, freeze, inference",
+            "optimize is \"fast\"; it must be one of none, exact, winograd, freeze, inference",
         ),
         ("memory_format", "nhwc", "memory_format is \"nhwc\"; it must be one of contiguous"),
         ("precision", "float16", "precision is \"float16\"; it must be one of float32, bfloat16"),
