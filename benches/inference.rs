@@ -21,7 +21,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use torchfront::Config;
 use torchfront::config::{ListenAddress, LoadModel, LoadModels};
 use torchfront::engine::fake::FakeEngine;
-use torchfront::engine::{Device, Engine, LoadOptions, Module, TorchEngine, Value};
+use torchfront::engine::options::{MemoryFormat, Optimize, Precision};
+use torchfront::engine::{
+    Device, Elements, Engine, HostTensor, LoadOptions, Module, TorchEngine, Value,
+};
 use torchfront::handlers::{
     Envelope, Handler, HandlerSettings, NoFiles, RequestInput, Sample, built_in,
 };
@@ -53,7 +56,7 @@ unsafe impl GlobalAlloc for Counting {
 const SAMPLE: &[u8] = b"[0.1, -0.2, 0.3, 0.4]";
 const PHOTOGRAPH: &str = "models/samples/photos/flower.jpg";
 
-criterion_group!(benches, preprocess, collate, forward, queue, request);
+criterion_group!(benches, preprocess, collate, forward, convolutions, queue, request);
 criterion_main!(benches);
 
 // === the parts ===
@@ -102,7 +105,7 @@ fn collate(criterion: &mut Criterion) {
 fn forward(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("forward");
     let handler = handler("base_handler", "mlp");
-    let module = module("mlp");
+    let module = module("mlp", &LoadOptions::default());
     TorchEngine.enter_worker_thread(1);
     for rows in [1, 8, 32] {
         let samples = (0..rows).map(|_| sample(&*handler)).collect();
@@ -112,6 +115,36 @@ fn forward(criterion: &mut Criterion) {
             let arguments = || arguments.clone();
             bencher.iter_batched(arguments, |given| module.forward(given), BatchSize::SmallInput);
         });
+    }
+    group.finish();
+}
+
+/// A small network of 3 x 3 convolutions: libtorch's own, and Winograd's algorithm.
+fn convolutions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("convolutions");
+    TorchEngine.enter_worker_thread(1);
+    for precision in [Precision::Float32, Precision::Bfloat16] {
+        let direct = match precision {
+            Precision::Float32 => Optimize::Exact,
+            Precision::Bfloat16 => Optimize::Freeze,
+        };
+        for optimize in [direct, Optimize::Winograd] {
+            let module = module(
+                "squares",
+                &LoadOptions {
+                    optimize: Some(optimize),
+                    memory_format: Some(MemoryFormat::ChannelsLast),
+                    precision: Some(precision),
+                },
+            );
+            let pictures = Elements::Float32(vec![0.5; 8 * 3 * 56 * 56]);
+            let pictures = HostTensor::new(vec![8, 3, 56, 56], pictures).expect("they fit");
+            group.throughput(Throughput::Elements(8));
+            group.bench_function(format!("{optimize}, {precision}"), |bencher| {
+                let given = || vec![Value::from(pictures.clone())];
+                bencher.iter_batched(given, |given| module.forward(given), BatchSize::SmallInput);
+            });
+        }
     }
     group.finish();
 }
@@ -218,13 +251,13 @@ fn sample(handler: &dyn Handler) -> Sample {
     handler.preprocess(input).expect("a sound input")
 }
 
-fn module(archive: &str) -> Arc<dyn Module> {
+fn module(archive: &str, options: &LoadOptions) -> Arc<dyn Module> {
     let file = std::fs::File::open(archives().join(format!("{archive}.mar"))).expect("it is there");
     let mut zip = zip::ZipArchive::new(file).expect("an archive");
     let mut content = zip.by_name("model.pt").expect("a TorchScript module");
     let unpacked = tempfile::NamedTempFile::new().expect("room for it");
     std::io::copy(&mut content, &mut unpacked.as_file()).expect("room for it");
     let loaded = TorchEngine.load(archive, unpacked.path(), Device::Cpu).expect("it loads");
-    let prepared = loaded.prepared(archive, &LoadOptions::default(), None).expect("it is sound");
+    let prepared = loaded.prepared(archive, options, None).expect("it is sound");
     prepared.unwrap_or(loaded)
 }

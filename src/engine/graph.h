@@ -1,17 +1,22 @@
-// What the passes over a frozen graph (norms.cpp, linears.cpp) ask of it.
+// What the passes over a frozen graph (norms.cpp, linears.cpp, winograd.cpp) ask of it.
 #pragma once
 
+#include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/script.h>
 
+#include <algorithm>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
 namespace graph {
 
+using torch::jit::AliasDb;
 using torch::jit::Block;
+using torch::jit::Graph;
 using torch::jit::Node;
 using torch::jit::Value;
 
@@ -58,6 +63,24 @@ inline void nodes_of(Block* block, c10::Symbol kind, std::vector<Node*>& found) 
     if (node->kind() == kind) found.push_back(node);
     for (Block* inner : node->blocks()) nodes_of(inner, kind, found);
   }
+}
+
+// True when nothing that runs between the two, nodes of one block, can change what `read` holds; `but` is
+// not looked at. Nearly always nothing there writes at all.
+inline bool is_kept(const std::shared_ptr<Graph>& graph, const Value* read, Node* first, Node* last,
+                    const std::vector<Node*>& but) {
+  if (first == last) return true;
+  std::vector<Node*> writing;
+  for (Node* node = first->next(); node != last; node = node->next()) {
+    if (std::find(but.begin(), but.end(), node) != but.end()) continue;
+    const auto* schema = node->maybeSchema();
+    if (!node->blocks().empty() || node->hasSideEffects() || (schema && schema->is_mutable()))
+      writing.push_back(node);
+  }
+  if (writing.empty()) return true;
+  const AliasDb aliases(graph);
+  return std::none_of(writing.begin(), writing.end(),
+                      [&](Node* node) { return aliases.writesToAlias(node, {read}); });
 }
 
 // Puts `fused` in the place of nodes that follow each other.

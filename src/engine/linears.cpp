@@ -76,22 +76,23 @@ std::optional<at::Tensor> constant(const Value* value, int64_t rank) {
 }
 
 // Puts one node in place of `layer` and its activation.
-void fuse(Graph& graph, Node* layer) {
+void fuse(const std::shared_ptr<Graph>& graph, Node* layer) {
   const auto weight = constant(layer->input(1), 2), bias = constant(layer->input(2), 1);
   if (!weight || !bias || bias->size(0) != weight->size(0)) return;
   std::vector<Node*> replaced = {layer};
   std::pair<double, double> bounds = {-graph::kInfinity, graph::kInfinity};
   if (Node* activation = graph::only_user(layer->output())) {
-    if (const auto found = graph::bounds_of(activation)) {
+    const auto found = graph::bounds_of(activation);
+    if (found && graph::is_kept(graph, layer->input(0), layer, activation, {})) {
       bounds = *found;
       replaced.push_back(activation);
     }
   }
   const torch::jit::WithInsertPoint here(replaced.back());
-  Value* turned = graph.insertConstant(weight->t());
-  Value* low = graph.insertConstant(bounds.first);
-  Value* high = graph.insertConstant(bounds.second);
-  graph::replace(replaced, graph.insertNode(graph.create(
+  Value* turned = graph->insertConstant(weight->t());
+  Value* low = graph->insertConstant(bounds.first);
+  Value* high = graph->insertConstant(bounds.second);
+  graph::replace(replaced, graph->insertNode(graph->create(
       kLinear, {layer->input(0), layer->input(1), turned, layer->input(2), low, high})));
 }
 
@@ -102,5 +103,5 @@ void fuse_linears(Module& frozen) {
   std::vector<Node*> found;
   graph::nodes_of(graph->block(), c10::aten::linear, found);
   c10::InferenceMode guard;
-  for (Node* node : found) fuse(*graph, node);
+  for (Node* node : found) fuse(graph, node);
 }

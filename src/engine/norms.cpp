@@ -179,7 +179,7 @@ std::optional<Line> line_of(const Node* node) {
 }
 
 // Puts one node in place of `norm` and of what can be done in the same pass.
-void fuse(Graph& graph, Node* norm) {
+void fuse(const std::shared_ptr<Graph>& graph, Node* norm) {
   Value* input = norm->input(0);
   if (!convolves(input->node()) || graph::only_user(input) != norm) return;
   const auto line = line_of(norm);
@@ -195,14 +195,15 @@ void fuse(Graph& graph, Node* norm) {
       replaced.push_back(activation);
     }
   }
+  if (shortcut && !graph::is_kept(graph, shortcut, replaced[1], replaced.back(), replaced)) return;
   const torch::jit::WithInsertPoint here(replaced.back());
-  Value* factors = graph.insertConstant(line->factors);
-  Value* terms = graph.insertConstant(line->terms);
-  if (!shortcut) shortcut = graph.insertNode(graph.createNone())->output();
-  Value* low = graph.insertConstant(bounds.first);
-  Value* high = graph.insertConstant(bounds.second);
+  Value* factors = graph->insertConstant(line->factors);
+  Value* terms = graph->insertConstant(line->terms);
+  if (!shortcut) shortcut = graph->insertNode(graph->createNone())->output();
+  Value* low = graph->insertConstant(bounds.first);
+  Value* high = graph->insertConstant(bounds.second);
   graph::replace(replaced,
-                 graph.insertNode(graph.create(kNorm, {input, factors, terms, shortcut, low, high})));
+                 graph->insertNode(graph->create(kNorm, {input, factors, terms, shortcut, low, high})));
 }
 
 }  // namespace
@@ -212,5 +213,5 @@ void fuse_norms(Module& frozen) {
   std::vector<Node*> found;
   graph::nodes_of(graph->block(), c10::aten::batch_norm, found);
   c10::InferenceMode guard;
-  for (Node* node : found) fuse(*graph, node);
+  for (Node* node : found) fuse(graph, node);
 }

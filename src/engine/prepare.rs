@@ -96,20 +96,18 @@ impl Choice<'_> {
             self.chose(variant, "as it was saved");
             return Ok(Some(module));
         }
-        let answer = match self.answer_of(&module) {
-            None if variant.optimize == Optimize::Winograd && !is_last => {
+        let difference = match self.difference_of(&module) {
+            None if self.is_guess(variant) && !is_last => {
                 return Ok(self.pass_over(variant, "no example input is known"));
             }
             None => {
                 self.chose(variant, "not compared: no example input is known");
                 return Ok(Some(module));
             }
-            Some(Ok(answer)) => answer,
+            Some(Ok(difference)) => difference,
             Some(Err(error)) if is_last => return Err(self.refused(variant, error)),
             Some(Err(error)) => return Ok(self.pass_over(variant, first_line(&error))),
         };
-        let Some(reference) = &self.reference else { return Ok(None) }; // not reached: it was compared
-        let difference = relative_difference(&reference.answer, &answer);
         let exact_enough = difference <= TOLERANCE || variant.precision == Precision::Bfloat16;
         if exact_enough || is_last {
             self.chose(variant, &format!("relative difference {difference:.1e}"));
@@ -125,6 +123,13 @@ impl Choice<'_> {
             return Ok(self.pass_over(variant, "the model answers differently each time"));
         }
         Ok(self.pass_over(variant, format!("relative difference {difference:.1e}")))
+    }
+
+    /// Nobody asked for a layout or an algorithm that may not be as exact.
+    fn is_guess(&self, variant: Variant) -> bool {
+        let Variant { optimize, memory_format, .. } = variant;
+        (memory_format == MemoryFormat::ChannelsLast && self.options.memory_format.is_none())
+            || (optimize == Optimize::Winograd && self.options.optimize.is_none())
     }
 
     fn built(&self, variant: Variant) -> Result<TorchModule, EngineError> {
@@ -157,25 +162,22 @@ impl Choice<'_> {
         Ok(TorchModule { handle, signature, device, writes, time_follows_shapes, variant })
     }
 
-    /// What the variant answers, beside the saved module's answer, which is made here once: only after a
+    /// How far the variant's answer is from the saved module's, which is asked here once: only after a
     /// variant has shown that a call changes nothing. None without an example, or when the saved module
     /// refuses it.
-    fn answer_of(&mut self, module: &TorchModule) -> Option<Result<Value, EngineError>> {
-        let Some(example) = self.example.take() else {
-            let reference = self.reference.as_ref()?;
-            return Some(module.forward(reference.example.clone()));
-        };
-        let (saved, answer) = both(self.saved, module, &example);
-        match saved {
-            Ok(saved) => {
+    fn difference_of(&mut self, module: &TorchModule) -> Option<Result<f64, EngineError>> {
+        let answer = match self.example.take() {
+            None => module.forward(self.reference.as_ref()?.example.clone()),
+            Some(example) => {
+                let (saved, answer) = both(self.saved, module, &example);
+                let refused = |error| tracing::debug!(model = self.name, %error, "the model refuses the example input");
+                let saved = saved.map_err(refused).ok()?;
                 self.reference = Some(Reference { example, answer: saved });
-                Some(answer)
+                answer
             }
-            Err(error) => {
-                tracing::debug!(model = self.name, %error, "the model refuses the example input");
-                None
-            }
-        }
+        };
+        let expected = &self.reference.as_ref()?.answer;
+        Some(answer.map(|answer| relative_difference(expected, &answer)))
     }
 
     /// Does the saved module give the same answer again?

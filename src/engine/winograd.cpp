@@ -228,7 +228,7 @@ at::Tensor transformed(const at::Tensor& filters_of) {
 }
 
 // Puts one node in place of `layer` and of what can be done in the same pass; false where it is not suited.
-bool fuse(Graph& graph, Node* layer) {
+bool fuse(const std::shared_ptr<Graph>& graph, Node* layer) {
   const auto padding = padding_of(layer);
   if (!padding) return false;
   const at::Tensor weight = *constant(layer->input(1));
@@ -258,12 +258,16 @@ bool fuse(Graph& graph, Node* layer) {
       replaced.push_back(next);
     }
   }
+  const bool is_kept =
+      graph::is_kept(graph, layer->input(0), layer, replaced.back(), replaced) &&
+      (!shortcut || graph::is_kept(graph, shortcut, replaced[1], replaced.back(), replaced));
+  if (!is_kept) return false;
   const torch::jit::WithInsertPoint here(replaced.back());
-  if (!shortcut) shortcut = graph.insertNode(graph.createNone())->output();
-  graph::replace(replaced, graph.insertNode(graph.create(
-      kWinograd, {layer->input(0), graph.insertConstant(transformed(weight)), graph.insertConstant(factors),
-                  graph.insertConstant(terms), shortcut, graph.insertConstant(*padding),
-                  graph.insertConstant(bounds.first), graph.insertConstant(bounds.second)})));
+  if (!shortcut) shortcut = graph->insertNode(graph->createNone())->output();
+  graph::replace(replaced, graph->insertNode(graph->create(
+      kWinograd, {layer->input(0), graph->insertConstant(transformed(weight)), graph->insertConstant(factors),
+                  graph->insertConstant(terms), shortcut, graph->insertConstant(*padding),
+                  graph->insertConstant(bounds.first), graph->insertConstant(bounds.second)})));
   return true;
 }
 
@@ -276,7 +280,7 @@ int fuse_winograd(Module& frozen) {
     graph::nodes_of(graph->block(), kind, found);
   c10::InferenceMode guard;
   int count = 0;
-  for (Node* node : found) count += fuse(*graph, node) ? 1 : 0;
+  for (Node* node : found) count += fuse(graph, node) ? 1 : 0;
   // The weights of before.
   torch::jit::EliminateDeadCode(graph);
   return count;

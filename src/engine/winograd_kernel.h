@@ -71,8 +71,8 @@ struct Float32 {
   WINOGRAD_INLINE static void store(float* to, const Lanes& lanes) { write(to, lanes); }
   WINOGRAD_INLINE static Number number(const float* from) { return *from; }
   WINOGRAD_INLINE static Factors factors(const float* from) { return load(from); }
-  WINOGRAD_INLINE static Lanes added(const Lanes& sum, Number number, const Factors& factors) {
-    return sum + number * factors;
+  WINOGRAD_INLINE static void add(Lanes& sum, Number number, const Factors& factors) {
+    sum += number * factors;
   }
 };
 
@@ -110,9 +110,10 @@ struct Bfloat16 {
   WINOGRAD_INLINE static Factors factors(const Element* from) {
     return read<Pairs>(from);
   }
-  WINOGRAD_INLINE static Lanes added(Lanes sum, const Number& number, const Factors& factors) {
-    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(number), "v"(factors));
-    return sum;
+  WINOGRAD_INLINE static void add(Lanes& sum, const Number& number, const Factors& factors) {
+    Lanes next = sum;
+    asm("vdpbf16ps %2, %1, %0" : "+v"(next) : "v"(number), "v"(factors));
+    sum = next;
   }
 };
 #endif
@@ -229,7 +230,7 @@ WINOGRAD_INLINE void multiply_rows(const typename Kind::Element* rows, const typ
     for (int row = 0; row < Rows; ++row) {
       const auto number = Kind::number(rows + row * channels + channel);
 #pragma GCC unroll 8
-      for (int i = 0; i < kColumns; ++i) sums[row][i] = Kind::added(sums[row][i], number, factors[i]);
+      for (int i = 0; i < kColumns; ++i) Kind::add(sums[row][i], number, factors[i]);
     }
   }
 #pragma GCC unroll 16

@@ -281,6 +281,33 @@ class Squares(nn.Module):
         return self.head(x.mean(dim=[2, 3]))
 
 
+class Overtaken(nn.Module):
+    """What a layer has read is changed before the activation behind the layer runs."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(9)
+        self.first = nn.Conv2d(3, 16, 1)
+        self.layers = nn.ModuleList(nn.Conv2d(16, 16, 3, padding=1) for _ in range(2))
+        self.norm = nn.BatchNorm2d(16)
+        self.norm.running_mean.uniform_(-0.5, 0.5)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        y = self.layers[0](x)
+        x.add_(1.0)
+        y = torch.relu(y)
+        # The shortcut is.
+        z = self.norm(self.layers[1](y)) + x
+        x.mul_(0.25)
+        z = torch.relu(z)
+        v = (z + x).mean(dim=[2, 3])
+        w = self.head(v)
+        v.neg_()
+        return torch.relu(w) + v.sum(dim=1, keepdim=True)
+
+
 class Linears(nn.Module):
     """Fully connected layers, with everything that may come before and next."""
 

@@ -195,6 +195,21 @@ fn winograd_is_as_near_to_the_saved_module_as_another_order_of_adding() {
     }
 }
 
+/// Layers that read something which is changed before the activation behind them.
+#[test]
+fn a_layer_reads_its_input_before_others_change_it() {
+    let saved = saved("overtaken");
+    let arguments = input(&[2, 3, 9, 8], 1.5);
+    let expected = floats(&saved.forward(arguments.clone()).unwrap());
+    for optimize in Optimize::NAMES.map(|(_, optimize)| Some(optimize)) {
+        let options = LoadOptions { optimize, ..LoadOptions::default() };
+        let module = prepared(&saved, options, arguments.clone());
+        let got = floats(&module.forward(arguments.clone()).unwrap());
+        let difference = relative_difference(&expected, &got);
+        assert!(difference < 2e-6, "[{options}]: {difference:e}");
+    }
+}
+
 /// The processors that the kernel is made for.
 fn has_winograd() -> bool {
     #[cfg(target_arch = "x86_64")]
