@@ -236,7 +236,7 @@ fn handler(name: &str, model: &str) -> Arc<dyn Handler> {
         version: "1.0",
         index_to_name: None,
         model_config: &serde_json::Value::Null,
-        signature: module(model).signature().clone(),
+        signature: module(model, &LoadOptions::default()).signature().clone(),
         limit_max_image_pixels: true,
         max_response_size: usize::MAX,
         envelope: Envelope::default(),
