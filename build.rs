@@ -11,7 +11,7 @@ fn main() {
 #[cfg(feature = "torch")]
 fn libtorch() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    let sources = ["blocks", "linears", "norms", "winograd"]
+    let sources = ["blocks", "linears", "norms", "pools", "winograd"]
         .map(|name| [format!("{name}.cpp"), format!("{name}.h")]);
     let others = ["shim.cpp", "graph.h", "winograd_kernel.h"];
     for file in sources.iter().flatten().map(String::as_str).chain(others) {
@@ -37,7 +37,9 @@ fn libtorch() {
     shim.clone()
         .opt_level(3)
         .flag_if_supported("-ffp-contract=fast")
-        .files(["linears", "norms", "winograd"].map(|name| format!("src/engine/{name}.cpp")))
+        .files(
+            ["linears", "norms", "pools", "winograd"].map(|name| format!("src/engine/{name}.cpp")),
+        )
         .compile("torchfront_kernels");
     shim.files(["src/engine/shim.cpp", "src/engine/blocks.cpp"]).compile("torchfront_shim");
     // Behind what uses it.

@@ -29,7 +29,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Bytes from which on a tensor gets a block.
-constexpr size_t kLarge = 1 << 20;
+constexpr size_t kLarge = 256 << 10;
 // A block is not taken for less than this part of it.
 constexpr size_t kSmallestPart = 8;
 // Bytes of free blocks that are kept, and for how long when no call takes them.

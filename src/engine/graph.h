@@ -1,4 +1,4 @@
-// What the passes over a frozen graph (norms.cpp, linears.cpp, winograd.cpp) ask of it.
+// What the passes over a frozen graph (norms.cpp, linears.cpp, pools.cpp, winograd.cpp) ask of it.
 #pragma once
 
 #include <torch/csrc/jit/ir/alias_analysis.h>

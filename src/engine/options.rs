@@ -11,13 +11,13 @@ pub enum Optimize {
     /// The graph as it was saved.
     None,
     /// Weights become constants; batch norms behind convolutions, and small fully connected layers, are
-    /// one pass with what follows them: not a bit of an answer changes.
+    /// one pass with what follows them, and max pooling writes maxima alone: not a bit of an answer changes.
     Exact,
     /// As `Exact` (with `bfloat16` as `Freeze`), and convolutions of 3 x 3 by Winograd's algorithm: nearly
     /// twice as fast, and rounded otherwise. What has none that is suited is `Exact` (`Freeze`).
     Winograd,
     /// `torch.jit.freeze`: weights become constants, batch norms are folded. Small fully connected layers
-    /// as above.
+    /// and max pooling as above.
     Freeze,
     /// `torch.jit.optimize_for_inference`: frozen, and laid out and fused for this machine.
     Inference,

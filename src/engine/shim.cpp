@@ -9,6 +9,7 @@
 #include "blocks.h"
 #include "linears.h"
 #include "norms.h"
+#include "pools.h"
 #include "winograd.h"
 
 #include <ATen/Parallel.h>
@@ -212,6 +213,7 @@ EXPORT Module* torchfront_freeze(const Module* module, Error* error) {
   return guarded(error, static_cast<Module*>(nullptr), [&] {
     Module frozen = torch::jit::freeze(*module);
     fuse_linears(frozen);
+    replace_pools(frozen);
     return new Module(std::move(frozen));
   });
 }
@@ -223,6 +225,7 @@ EXPORT Module* torchfront_freeze_exactly(const Module* module, Error* error) {
     Module frozen = torch::jit::freeze(*module, std::nullopt, /*optimize_numerics=*/false);
     fuse_norms(frozen);
     fuse_linears(frozen);
+    replace_pools(frozen);
     return new Module(std::move(frozen));
   });
 }
@@ -235,6 +238,7 @@ EXPORT Module* torchfront_freeze_winograd(const Module* module, bool folds, int*
     if (!folds) fuse_norms(frozen);
     *count = fuse_winograd(frozen);
     fuse_linears(frozen);
+    replace_pools(frozen);
     return new Module(std::move(frozen));
   });
 }

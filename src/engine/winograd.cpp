@@ -20,6 +20,7 @@
 #include <torch/library.h>
 
 #include <cmath>
+#include <thread>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -205,21 +206,28 @@ at::Tensor transformed(const at::Tensor& filters_of) {
   at::Tensor out = at::empty({kProducts, filters / kGroup, channels, kGroup}, at::kFloat);
   const auto from = weight.accessor<float, 4>();
   float* const to = out.mutable_data_ptr<float>();
-  for (int64_t filter = 0; filter < filters; ++filter) {
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      double taps[9], half[kIn * 3], line[kIn];
-      for (int64_t i = 0; i < 9; ++i) taps[i] = from[filter][channel][i / 3][i % 3];
-      for (int64_t j = 0; j < 3; ++j) {
-        transform_filter(taps + j, 3, line);
-        for (int64_t i = 0; i < kIn; ++i) half[i * 3 + j] = line[i];
-      }
-      float* at = to + (filter / kGroup * channels + channel) * kGroup + filter % kGroup;
-      for (int64_t i = 0; i < kIn; ++i) {
-        transform_filter(half + i * 3, 1, line);
-        for (int64_t j = 0; j < kIn; ++j) at[(i * kIn + j) * filters * channels] = static_cast<float>(line[j]);
+  const auto transform = [&](int64_t first, int64_t last) {
+    for (int64_t filter = first; filter < last; ++filter) {
+      for (int64_t channel = 0; channel < channels; ++channel) {
+        double taps[9], half[kIn * 3], line[kIn];
+        for (int64_t i = 0; i < 9; ++i) taps[i] = from[filter][channel][i / 3][i % 3];
+        for (int64_t j = 0; j < 3; ++j) {
+          transform_filter(taps + j, 3, line);
+          for (int64_t i = 0; i < kIn; ++i) half[i * 3 + j] = line[i];
+        }
+        float* at = to + (filter / kGroup * channels + channel) * kGroup + filter % kGroup;
+        for (int64_t i = 0; i < kIn; ++i) {
+          transform_filter(half + i * 3, 1, line);
+          for (int64_t j = 0; j < kIn; ++j) at[(i * kIn + j) * filters * channels] = static_cast<float>(line[j]);
+        }
       }
     }
-  }
+  };
+  // Readiness waits for this: by two.
+  const int64_t middle = filters / 2 / kGroup * kGroup;
+  std::thread beside(transform, middle, filters);
+  transform(0, middle);
+  beside.join();
   const int64_t depth = depth_of(filters_of.scalar_type());
   return out.reshape({kProducts, filters / kGroup, channels / depth, depth, kGroup})
       .transpose(3, 4)

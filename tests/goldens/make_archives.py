@@ -49,6 +49,7 @@ from small_models import (  # noqa: E402
     MultiInput,
     Norms,
     Overtaken,
+    Pools,
     ScalarsOut,
     Slow,
     Squares,
@@ -322,6 +323,7 @@ def build(folder):
     options = {"handler": "image_classifier", "names": {"0": "a", "1": "b", "2": "c"}}
     built.add("tiny_convnet", TinyConvNet(), [("red", [red])], answer=classify, **options)
     built.add("norms", Norms(), [("red", [red])])
+    built.add("pools", Pools(), [("rising", [torch.linspace(-1, 1, 2 * 3 * 4 * 3).reshape(2, 3, 4, 3)])])
     built.add("overtaken", Overtaken(), [("red", [red])])
     built.add("squares", Squares(), [("rising", [torch.linspace(-1, 1, 2 * 3 * 9 * 8).reshape(2, 3, 9, 8)])])
     built.add("tiny_segmenter", TinySegmenter(), [("red", [red])], handler="image_segmenter")

@@ -281,6 +281,21 @@ class Squares(nn.Module):
         return self.head(x.mean(dim=[2, 3]))
 
 
+class Pools(nn.Module):
+    """Max poolings of all shapes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = [
+            nn.functional.max_pool2d(x, 3, 2, 1),
+            nn.functional.max_pool2d(x, 2),
+            nn.functional.max_pool2d(x, 3, 2, 1, ceil_mode=True),
+            nn.functional.max_pool2d(x, [3, 2], [1, 3], [1, 0], ceil_mode=True),
+            nn.functional.max_pool2d(x, 2, 1, 1, dilation=2),
+            nn.functional.max_pool2d(x[0], 3, 1, 1).unsqueeze(0),
+        ]
+        return torch.cat([p.flatten() for p in pooled])
+
+
 class Overtaken(nn.Module):
     """What a layer has read is changed before the activation behind the layer runs."""
 

@@ -210,6 +210,41 @@ fn a_layer_reads_its_input_before_others_change_it() {
     }
 }
 
+/// The places of the maxima are not needed; the maxima are the same, what is no number included.
+#[test]
+fn max_pooling_gives_the_saved_maxima_to_the_last_bit() {
+    let saved = saved("pools");
+    for (format, size) in [
+        (MemoryFormat::ChannelsLast, [13, 8]),
+        (MemoryFormat::ChannelsLast, [4, 3]),
+        (MemoryFormat::Contiguous, [13, 8]),
+    ] {
+        let mut numbers: Vec<f32> =
+            (0..2 * 5 * size[0] * size[1]).map(|n| (n * 37 % 101) as f32 - 50.0).collect();
+        (numbers[7], numbers[30], numbers[31]) = (f32::NAN, f32::NEG_INFINITY, f32::INFINITY);
+        let shape = vec![2, 5, size[0], size[1]];
+        let numbers = HostTensor::new(shape, Elements::Float32(numbers)).unwrap();
+        let arguments = vec![Value::from(numbers)];
+        let bits = |module: &Arc<dyn Module>| -> Vec<u32> {
+            let answer = module.forward(arguments.clone()).unwrap();
+            // One NaN is as good as another.
+            floats(&answer).iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect()
+        };
+        for optimize in [Optimize::Exact, Optimize::Freeze, Optimize::Winograd] {
+            let options = LoadOptions {
+                optimize: Some(optimize),
+                memory_format: Some(format),
+                precision: None,
+            };
+            let module = prepared(&saved, options, arguments.clone());
+            assert_eq!(bits(&saved), bits(&module), "[{options}]");
+        }
+    }
+    // What libtorch refuses is refused.
+    let module = prepared(&saved, LoadOptions::default(), input(&[2, 5, 4, 3], 1.0));
+    assert!(module.forward(input(&[2, 5, 1, 1], 1.0)).is_err());
+}
+
 /// The processors that the kernel is made for.
 fn has_winograd() -> bool {
     #[cfg(target_arch = "x86_64")]
