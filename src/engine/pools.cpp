@@ -14,7 +14,6 @@
 #include <torch/library.h>
 
 #include <algorithm>
-#include <array>
 #include <limits>
 
 using torch::jit::Module;
@@ -98,7 +97,7 @@ std::optional<Axis> axis_of(int64_t which, int64_t size, at::IntArrayRef kernel,
 }
 
 at::Tensor maxima_of(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
-                      at::IntArrayRef padding, at::IntArrayRef dilation, bool ceil_mode) {
+                     at::IntArrayRef padding, at::IntArrayRef dilation, bool ceil_mode) {
   constexpr auto kLast = at::MemoryFormat::ChannelsLast;
   const bool is_known = input.dim() == 4 && input.numel() > 0 && input.device().is_cpu() &&
                         input.scalar_type() == at::kFloat && input.layout() == at::kStrided &&

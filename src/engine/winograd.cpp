@@ -84,7 +84,7 @@ bool is_strided(const at::Tensor& tensor, at::ScalarType type) {
 // `clamp(convolution(input, weight) * factors + terms + shortcut, low, high)`. `input` is
 // [pictures, channels, height, width] or without the pictures; `weight` is
 // [16, filters / 16, channels / depth, 16, depth], transformed. float32 or bfloat16.
-at::Tensor winograd_(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& factors,
+at::Tensor convolved(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& factors,
                      const at::Tensor& terms, const std::optional<at::Tensor>& shortcut,
                      at::IntArrayRef padding, double low, double high) {
   constexpr auto kLast = at::MemoryFormat::ChannelsLast;
@@ -141,7 +141,7 @@ TORCH_LIBRARY_FRAGMENT(torchfront, library) {
   library.def(
       "winograd(Tensor input, Tensor weight, Tensor factors, Tensor terms, Tensor? shortcut, int[2] padding, "
       "float low, float high) -> Tensor",
-      winograd_);
+      convolved);
 }
 
 const auto kWinograd = c10::Symbol::fromQualString("torchfront::winograd");
@@ -199,8 +199,8 @@ void transform_filter(const double* in, int64_t step, double* out) {
 }
 
 // [16, filters / 16, channels / depth, 16, depth] of [filters, channels, 3, 3], rounded once.
-at::Tensor transformed(const at::Tensor& filters_of) {
-  const at::Tensor weight = filters_of.to(at::kFloat);
+at::Tensor transformed(const at::Tensor& given) {
+  const at::Tensor weight = given.to(at::kFloat);
   using winograd::kGroup, winograd::kIn, winograd::kProducts;
   const int64_t filters = weight.size(0), channels = weight.size(1);
   at::Tensor out = at::empty({kProducts, filters / kGroup, channels, kGroup}, at::kFloat);
@@ -228,10 +228,10 @@ at::Tensor transformed(const at::Tensor& filters_of) {
   std::thread beside(transform, middle, filters);
   transform(0, middle);
   beside.join();
-  const int64_t depth = depth_of(filters_of.scalar_type());
+  const int64_t depth = depth_of(given.scalar_type());
   return out.reshape({kProducts, filters / kGroup, channels / depth, depth, kGroup})
       .transpose(3, 4)
-      .to(filters_of.scalar_type())
+      .to(given.scalar_type())
       .contiguous();
 }
 

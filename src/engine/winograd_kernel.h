@@ -36,7 +36,7 @@ struct Layer {
   int64_t tile_columns() const { return (out_width + kOut - 1) / kOut; }
   int64_t tiles() const { return pictures * tile_rows() * tile_columns(); }
   // Wide layers read megabytes of weights for a block: for more tiles, so that it pays.
-  int64_t block() const { return channels * filters < (256 << 8) ? 24 : 48; }
+  int64_t block() const { return channels * filters < 256 * 256 ? 24 : 48; }
   int64_t blocks() const { return (tiles() + block() - 1) / block(); }
   // Bytes of transformed inputs, and of products.
   int64_t scratch() const { return kProducts * block() * (channels + filters) * sizeof(float); }
