@@ -13,7 +13,7 @@ fn libtorch() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let sources = ["blocks", "linears", "norms", "pools", "winograd"]
         .map(|name| [format!("{name}.cpp"), format!("{name}.h")]);
-    let others = ["shim.cpp", "graph.h", "winograd_kernel.h"];
+    let others = ["shim.cpp", "capability.h", "graph.h", "winograd_kernel.h"];
     for file in sources.iter().flatten().map(String::as_str).chain(others) {
         println!("cargo:rerun-if-changed=src/engine/{file}");
     }

@@ -40,7 +40,8 @@ pub(super) fn is_for_another_host(policy: &CorsPolicy, facts: &RequestFacts<'_>)
     spec.guarded_hosts && facts.host().is_some_and(|host| !hosts::is_this_machine(host))
 }
 
-fn is_same_site(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> bool {
+/// Whether a page of our own sent the request, or nobody's.
+pub(super) fn is_same_site(policy: &CorsPolicy, facts: &RequestFacts<'_>) -> bool {
     let sites = facts.lines(&name::SEC_FETCH_SITE);
     if !sites.is_empty() {
         return sites.iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));

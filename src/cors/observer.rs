@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{
+    cross_site,
     decision::{Decision, Kind, Reason, Verdict},
     facts::RequestFacts,
     listener::ListenerPolicy,
@@ -72,6 +73,18 @@ pub struct CorsOutcome {
 }
 
 impl CorsObserver for Unobserved {}
+
+// === impl Taken ===
+
+impl Taken<'_> {
+    /// Nothing is kept from the page: it is one of this server's own, which reads the answer without a
+    /// grant. Its browser says `Origin` when it writes, and for a module script.
+    pub fn is_of_own_page(&self) -> bool {
+        self.decision.kind == Kind::Actual
+            && self.decision.verdict == Verdict::Denied
+            && cross_site::is_same_site(self.policy, self.facts)
+    }
+}
 
 // === impl CorsOutcome ===
 

@@ -33,7 +33,7 @@ impl ThreadObserver {
     fn refused(&self, taken: &Taken<'_>, slot: Option<Slot>, now: u32) {
         let (policy, decision) = (taken.policy, taken.decision);
         let origin = taken.facts.origin().unwrap_or_default();
-        if origin == self.canary.as_bytes() {
+        if origin == self.canary.as_bytes() || taken.is_of_own_page() {
             return;
         }
         let reason = denial_log::real_reason(decision);
@@ -267,6 +267,36 @@ mod tests {
             ];
             assert_eq!(fields, expected);
         }
+    }
+
+    #[test]
+    fn what_a_page_of_our_own_loads_is_no_refusal() {
+        let line = Setting::in_file("cors.allowed.origin", APP, "config.properties", 1);
+        let policies = compile(&[line], &ListenerFacts::default()).policies.unwrap();
+        let live = LiveCors::fixed(policies, &Metrics::new("host").unwrap()).unwrap();
+        let listener = live.handle(Listener::Inference).current();
+        let observer = live.observer();
+        let on_host = |origin| {
+            let host = HeaderValue::from_static("models.example:8080");
+            from_page(Method::GET, origin).header(HeaderName::from_static("host"), host)
+        };
+        let site = HeaderName::from_static("sec-fetch-site");
+        for request in [
+            on_host("http://models.example:8080"),
+            on_host("http://other.example")
+                .header(site.clone(), HeaderValue::from_static("same-origin")),
+            on_host("http://other.example").header(site, HeaderValue::from_static("same-site")),
+            on_host("http://models.example:8081"),
+        ] {
+            let facts = request.facts();
+            let (policy, decision) = listener.decide(&facts);
+            let (listener, decision, facts) = (&listener, &decision, &facts);
+            observer.decided(&Taken { listener, policy, decision, facts });
+        }
+        let mut denied: Vec<String> =
+            live.telemetry().denials().denied.into_iter().map(|denial| denial.origin).collect();
+        denied.sort();
+        assert_eq!(denied, ["http://models.example:8081", "http://other.example"]);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 // What the passes over a frozen graph (norms.cpp, linears.cpp, pools.cpp, winograd.cpp) ask of it.
 #pragma once
 
+#include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/script.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -21,6 +23,19 @@ using torch::jit::Node;
 using torch::jit::Value;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// A tensor that a kernel may read past the dispatcher: numbers of this type in the CPU's memory, as they are.
+inline bool is_plain(const at::Tensor& tensor, at::ScalarType type) {
+  return tensor.device().is_cpu() && tensor.scalar_type() == type && tensor.layout() == at::kStrided &&
+         !tensor.is_neg();
+}
+
+// The constant tensor behind `value`, if it is one.
+inline std::optional<at::Tensor> constant(const Value* value) {
+  const auto found = torch::jit::toIValue(value);
+  if (!found || !found->isTensor() || !found->toTensor().defined()) return std::nullopt;
+  return found->toTensor();
+}
 
 // Not below `low` and not above `high`, and NaN stays NaN: as ATen's clamp.
 inline float bounded(float value, float low, float high) {
@@ -89,6 +104,16 @@ inline void replace(const std::vector<Node*>& replaced, Node* fused) {
   fused->output()->setType(last->type());
   last->replaceAllUsesWith(fused->output());
   for (auto node = replaced.rbegin(); node != replaced.rend(); ++node) (*node)->destroy();
+}
+
+// Calls `change` with the graph and each of the nodes that are of these kinds before the first call.
+template <typename Change>
+void each_node(torch::jit::Module& frozen, std::initializer_list<c10::Symbol> kinds, Change change) {
+  const auto graph = frozen.get_method("forward").graph();
+  std::vector<Node*> found;
+  for (const auto kind : kinds) nodes_of(graph->block(), kind, found);
+  const c10::InferenceMode guard;
+  for (Node* node : found) change(graph, node);
 }
 
 }  // namespace graph

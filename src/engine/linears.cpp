@@ -12,7 +12,6 @@
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/ops/addmm_cpu_dispatch.h>
-#include <c10/core/InferenceMode.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -31,8 +30,7 @@ constexpr int64_t kSmall = 16 << 10;
 // True when the layer may be run here, where the dispatcher that knows all kinds of tensors is passed by.
 // `turned` is [k, n].
 bool is_small(const at::Tensor& input, const at::Tensor& turned) {
-  return input.dim() == 2 && input.device().is_cpu() && input.scalar_type() == at::kFloat &&
-         input.layout() == at::kStrided && !input.is_neg() && input.size(1) == turned.size(0) &&
+  return input.dim() == 2 && graph::is_plain(input, at::kFloat) && input.size(1) == turned.size(0) &&
          input.size(0) > 0 && input.size(1) > 0 && input.size(0) * turned.size(1) <= kSmall;
 }
 
@@ -67,12 +65,10 @@ const auto kLinear = c10::Symbol::fromQualString("torchfront::linear");
 
 // The tensor, if it is a constant of this rank that the kernel can read.
 std::optional<at::Tensor> constant(const Value* value, int64_t rank) {
-  const auto found = torch::jit::toIValue(value);
-  if (!found || !found->isTensor() || !found->toTensor().defined()) return std::nullopt;
-  at::Tensor tensor = found->toTensor();
-  const bool is_known = tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat &&
-                        tensor.layout() == at::kStrided && tensor.is_contiguous() && tensor.dim() == rank;
-  return is_known ? std::optional(tensor) : std::nullopt;
+  const auto tensor = graph::constant(value);
+  const bool is_known =
+      tensor && graph::is_plain(*tensor, at::kFloat) && tensor->is_contiguous() && tensor->dim() == rank;
+  return is_known ? tensor : std::nullopt;
 }
 
 // Puts one node in place of `layer` and its activation.
@@ -99,9 +95,5 @@ void fuse(const std::shared_ptr<Graph>& graph, Node* layer) {
 }  // namespace
 
 void fuse_linears(Module& frozen) {
-  const auto graph = frozen.get_method("forward").graph();
-  std::vector<Node*> found;
-  graph::nodes_of(graph->block(), c10::aten::linear, found);
-  c10::InferenceMode guard;
-  for (Node* node : found) fuse(graph, node);
+  graph::each_node(frozen, {c10::aten::linear}, fuse);
 }

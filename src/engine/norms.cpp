@@ -8,12 +8,11 @@
 
 #include "norms.h"
 
+#include "capability.h"
 #include "graph.h"
 
 #include <ATen/TensorIterator.h>
 #include <torch/library.h>
-
-#include <c10/core/InferenceMode.h>
 
 #include <cmath>
 #include <unordered_set>
@@ -81,8 +80,6 @@ using NormRows = void (*)(const Rows& block, float low, float high);
 
 void norm_rows_anywhere(const Rows& block, float low, float high) { norm_rows(block, low, high); }
 
-// Chosen as libtorch chooses its own kernels: with AVX2 a multiplication and an addition are one
-// instruction and one rounding, there as here.
 #if defined(__x86_64__)
 __attribute__((target("avx2,fma"))) void norm_rows_avx2(const Rows& block, float low, float high) {
   norm_rows(block, low, high);
@@ -94,10 +91,12 @@ __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))) void norm_rows
 }
 
 NormRows fastest() {
-  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  return has_avx512 ? norm_rows_avx512 : has_avx2 ? norm_rows_avx2 : norm_rows_anywhere;
+  switch (capability()) {
+    case Capability::kAvx512: return norm_rows_avx512;
+    case Capability::kAvx2: return norm_rows_avx2;
+    case Capability::kAny: break;
+  }
+  return norm_rows_anywhere;
 }
 #else
 NormRows fastest() { return norm_rows_anywhere; }
@@ -108,9 +107,7 @@ NormRows fastest() { return norm_rows_anywhere; }
 at::Tensor norm(at::Tensor input, const at::Tensor& factors, const at::Tensor& terms,
                 const std::optional<at::Tensor>& shortcut, double low, double high) {
   const bool has_shortcut = shortcut && shortcut->defined();
-  const auto is_float = [](const at::Tensor& t) {
-    return t.device().is_cpu() && t.scalar_type() == at::kFloat && t.layout() == at::kStrided;
-  };
+  const auto is_float = [](const at::Tensor& tensor) { return graph::is_plain(tensor, at::kFloat); };
   if (!is_float(input) || (has_shortcut && (!is_float(*shortcut) || shortcut->sizes() != input.sizes()))) {
     at::Tensor out = input * factors + terms;
     if (has_shortcut) out = out + *shortcut;
@@ -209,9 +206,5 @@ void fuse(const std::shared_ptr<Graph>& graph, Node* norm) {
 }  // namespace
 
 void fuse_norms(Module& frozen) {
-  const auto graph = frozen.get_method("forward").graph();
-  std::vector<Node*> found;
-  graph::nodes_of(graph->block(), c10::aten::batch_norm, found);
-  c10::InferenceMode guard;
-  for (Node* node : found) fuse(graph, node);
+  graph::each_node(frozen, {c10::aten::batch_norm}, fuse);
 }

@@ -6,6 +6,7 @@
 
 #include "pools.h"
 
+#include "capability.h"
 #include "graph.h"
 
 #include <ATen/EmptyTensor.h>
@@ -71,7 +72,7 @@ __attribute__((target("avx2"))) void pool_rows_avx2(const Pool& pool, int64_t fr
   pool_rows(pool, from, to);
 }
 
-PoolRows fastest() { return __builtin_cpu_supports("avx2") ? pool_rows_avx2 : pool_rows_anywhere; }
+PoolRows fastest() { return capability() == Capability::kAny ? pool_rows_anywhere : pool_rows_avx2; }
 #else
 PoolRows fastest() { return pool_rows_anywhere; }
 #endif
@@ -99,10 +100,8 @@ std::optional<Axis> axis_of(int64_t which, int64_t size, at::IntArrayRef kernel,
 at::Tensor maxima_of(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
                      at::IntArrayRef padding, at::IntArrayRef dilation, bool ceil_mode) {
   constexpr auto kLast = at::MemoryFormat::ChannelsLast;
-  const bool is_known = input.dim() == 4 && input.numel() > 0 && input.device().is_cpu() &&
-                        input.scalar_type() == at::kFloat && input.layout() == at::kStrided &&
-                        !input.is_neg() && input.suggest_memory_format() == kLast &&
-                        input.is_contiguous(kLast);
+  const bool is_known = input.dim() == 4 && input.numel() > 0 && graph::is_plain(input, at::kFloat) &&
+                        input.suggest_memory_format() == kLast && input.is_contiguous(kLast);
   const auto axis = [&](int64_t which) {
     return axis_of(which, input.size(2 + which), kernel_size, stride, padding, dilation, ceil_mode);
   };
@@ -129,11 +128,8 @@ const auto kMaxPool2d = c10::Symbol::fromQualString("torchfront::max_pool2d");
 }  // namespace
 
 void replace_pools(Module& frozen) {
-  const auto graph = frozen.get_method("forward").graph();
-  std::vector<Node*> found;
-  graph::nodes_of(graph->block(), c10::aten::max_pool2d, found);
-  for (Node* node : found) {
+  graph::each_node(frozen, {c10::aten::max_pool2d}, [](const auto& graph, Node* node) {
     const torch::jit::WithInsertPoint here(node);
     graph::replace({node}, graph->insertNode(graph->create(kMaxPool2d, node->inputs())));
-  }
+  });
 }

@@ -136,25 +136,26 @@ impl Choice<'_> {
         let conversion = Conversion::new(variant.memory_format, variant.precision);
         let saved = &self.saved.handle;
         // Converting copies: the saved one stays what the others are compared with.
-        let start = match conversion.is_none() {
-            true => Arc::clone(saved),
-            false => Arc::new(saved.convert(conversion)?),
+        let converted = || match conversion.is_none() {
+            true => Ok(Arc::clone(saved)),
+            false => saved.convert(conversion).map(Arc::new),
         };
         let mut variant = variant;
         let handle = match variant.optimize {
             Optimize::Winograd => {
-                // Norms of narrow floats are not fused.
-                let folds = variant.precision == Precision::Bfloat16;
-                let (handle, has_one) = start.freeze_winograd(folds)?;
+                let (handle, has_one) = saved.freeze_winograd(conversion)?;
                 if !has_one {
-                    variant.optimize = if folds { Optimize::Freeze } else { Optimize::Exact };
+                    variant.optimize = match variant.precision {
+                        Precision::Float32 => Optimize::Exact,
+                        Precision::Bfloat16 => Optimize::Freeze,
+                    };
                 }
                 Arc::new(handle)
             }
-            Optimize::Exact => Arc::new(start.freeze_exactly()?),
-            Optimize::Freeze => Arc::new(start.freeze()?),
-            Optimize::Inference => Arc::new(start.optimize_for_inference()?),
-            Optimize::None => start,
+            Optimize::Exact => Arc::new(converted()?.freeze_exactly()?),
+            Optimize::Freeze => Arc::new(converted()?.freeze()?),
+            Optimize::Inference => Arc::new(converted()?.optimize_for_inference()?),
+            Optimize::None => converted()?,
         };
         let writes = handle.writes()?;
         let time_follows_shapes = !handle.time_depends_on_values()?;

@@ -132,6 +132,41 @@ IValue converted(const IValue& value, int conversion) {
   return value;
 }
 
+// A copy whose weights are: parameters, buffers, and tensors that are plain attributes. What is converted is
+// not copied first, and what is shared stays shared.
+Module converted(const Module& module, int conversion) {
+  const c10::NoGradGuard guard;
+  IValue::HashIdentityIValueMap copies;
+  for (const IValue& attribute : module.attributes()) {
+    if (!attribute.isTensor() || !attribute.toTensor().defined()) continue;
+    const at::Tensor copy = converted(attribute.toTensor(), conversion);
+    if (!copy.is_same(attribute.toTensor())) copies.emplace(attribute, copy);
+  }
+  return Module(module._ivalue()->deepcopy(copies));
+}
+
+bool has_tensors(const Module& module) {
+  for (const IValue& attribute : module.attributes()) {
+    if (attribute.isTensor()) return true;
+  }
+  return false;
+}
+
+// The same for the constants of a frozen graph, in place.
+void convert_constants(Block* block, int conversion) {
+  const auto value = torch::jit::attr::value;
+  for (Node* node : block->nodes()) {
+    for (Block* inner : node->blocks()) convert_constants(inner, conversion);
+    const bool is_tensor = node->kind() == torch::jit::prim::Constant && node->hasAttribute(value) &&
+                           node->kindOf(value) == torch::jit::AttributeKind::t;
+    if (!is_tensor || !node->t(value).defined()) continue;
+    const at::Tensor own = converted(node->t(value), conversion);
+    if (own.is_same(node->t(value))) continue;
+    node->t_(value, own);
+    node->output()->inferTypeFrom(own);
+  }
+}
+
 // A traced graph keeps its convolutions as `_convolution`, which tells its rank by its strides.
 bool convolves_in_2d(const Block* block) {
   for (const Node* node : block->nodes()) {
@@ -230,13 +265,22 @@ EXPORT Module* torchfront_freeze_exactly(const Module* module, Error* error) {
   });
 }
 
-// A frozen copy, with norms folded or fused, whose convolutions are Winograd's where they are suited;
-// `*count` is how many.
-EXPORT Module* torchfront_freeze_winograd(const Module* module, bool folds, int* count, Error* error) {
+// A frozen copy whose weights are converted (a set of `Conversion`), and whose convolutions are Winograd's
+// where they are suited; `*count` is how many. Norms are fused, those of bfloat16 folded.
+EXPORT Module* torchfront_freeze_winograd(const Module* module, int conversion, int* count, Error* error) {
   return guarded(error, static_cast<Module*>(nullptr), [&] {
-    Module frozen = torch::jit::freeze(*module, std::nullopt, /*optimize_numerics=*/folds);
+    const bool folds = conversion & kBfloat16;
+    const auto frozen_of = [&](const Module& given) {
+      return torch::jit::freeze(given, std::nullopt, /*optimize_numerics=*/folds);
+    };
+    // A layout alone is given to the weights that are left when the convolutions have theirs. What a call
+    // writes to stays an attribute.
+    Module frozen = folds ? frozen_of(converted(*module, conversion)) : frozen_of(*module);
+    const bool has_all = !folds && !has_tensors(frozen);
+    if (!folds && !has_all) frozen = frozen_of(converted(*module, conversion));
     if (!folds) fuse_norms(frozen);
     *count = fuse_winograd(frozen);
+    if (has_all) convert_constants(frozen.get_method("forward").graph()->block(), conversion);
     fuse_linears(frozen);
     replace_pools(frozen);
     return new Module(std::move(frozen));
@@ -252,18 +296,10 @@ EXPORT Module* torchfront_optimize_for_inference(const Module* module, Error* er
   });
 }
 
-// A copy whose weights are converted (a set of `Conversion`), before it is frozen.
+// A copy whose weights are converted, before it is frozen.
 EXPORT Module* torchfront_convert(const Module* module, int conversion, Error* error) {
   return guarded(error, static_cast<Module*>(nullptr), [&] {
-    c10::NoGradGuard guard;
-    auto copy = std::make_unique<Module>(module->deepcopy());
-    // Parameters, buffers, and tensors that are plain attributes.
-    for (const IValue& attribute : copy->attributes()) {
-      if (!attribute.isTensor() || !attribute.toTensor().defined()) continue;
-      at::Tensor weight = attribute.toTensor();
-      weight.set_data(converted(weight, conversion));
-    }
-    return copy.release();
+    return new Module(converted(*module, conversion));
   });
 }
 

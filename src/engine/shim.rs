@@ -47,7 +47,7 @@ unsafe extern "C" {
     fn torchfront_freeze_exactly(module: *const CModule_, error: *mut RawError) -> *mut CModule_;
     fn torchfront_freeze_winograd(
         module: *const CModule_,
-        folds: bool,
+        conversion: c_int,
         count: *mut c_int,
         error: *mut RawError,
     ) -> *mut CModule_;
@@ -144,13 +144,16 @@ impl ModuleHandle {
         ModuleHandle::made(|error| unsafe { torchfront_freeze_exactly(self.0.as_ptr(), error) })
     }
 
-    /// A frozen copy, with batch norms folded or fused, whose 3 x 3 convolutions are Winograd's where they
-    /// are suited; and whether there was one.
-    pub(super) fn freeze_winograd(&self, folds: bool) -> Result<(ModuleHandle, bool), EngineError> {
+    /// A frozen copy with converted weights, whose 3 x 3 convolutions are Winograd's where they are suited;
+    /// and whether there was one. [`ModuleHandle::forward`] must be given the same conversion.
+    pub(super) fn freeze_winograd(
+        &self,
+        conversion: Conversion,
+    ) -> Result<(ModuleHandle, bool), EngineError> {
         let mut count = 0;
         // SAFETY: the module lives while `self` does, `count` until the call returns.
         let handle = ModuleHandle::made(|error| unsafe {
-            torchfront_freeze_winograd(self.0.as_ptr(), folds, &raw mut count, error)
+            torchfront_freeze_winograd(self.0.as_ptr(), conversion.0, &raw mut count, error)
         })?;
         Ok((handle, count > 0))
     }

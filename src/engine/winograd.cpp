@@ -9,13 +9,12 @@
 
 #include "winograd.h"
 
+#include "capability.h"
 #include "graph.h"
 #include "winograd_kernel.h"
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
-#include <ATen/Version.h>
-#include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/library.h>
 
@@ -60,14 +59,12 @@ bool multiplies_pairs() {
   return has_pairs && !has_tiles;
 }
 
-// Chosen as libtorch chooses its own kernels, ATEN_CPU_CAPABILITY included; null where nobody has
-// measured that it pays.
+// Null where nobody has measured that it pays.
 Blocks fastest(at::ScalarType type) {
-  const std::string capability = at::get_cpu_capability();
-  const bool has_avx512 = capability == "AVX512";
+  const bool has_avx512 = capability() == Capability::kAvx512;
   if (type == at::kBFloat16) return has_avx512 && multiplies_pairs() ? blocks_avx512_bf16 : nullptr;
   if (type != at::kFloat) return nullptr;
-  return has_avx512 ? blocks_avx512 : capability == "AVX2" ? blocks_avx2 : nullptr;
+  return has_avx512 ? blocks_avx512 : capability() == Capability::kAvx2 ? blocks_avx2 : nullptr;
 }
 #else
 Blocks fastest(at::ScalarType) { return nullptr; }
@@ -75,11 +72,6 @@ Blocks fastest(at::ScalarType) { return nullptr; }
 
 // Channels that are multiplied together.
 int64_t depth_of(at::ScalarType type) { return type == at::kBFloat16 ? 2 : 1; }
-
-bool is_strided(const at::Tensor& tensor, at::ScalarType type) {
-  return tensor.device().is_cpu() && tensor.scalar_type() == type && tensor.layout() == at::kStrided &&
-         !tensor.is_neg();
-}
 
 // `clamp(convolution(input, weight) * factors + terms + shortcut, low, high)`. `input` is
 // [pictures, channels, height, width] or without the pictures; `weight` is
@@ -93,7 +85,7 @@ at::Tensor convolved(const at::Tensor& input, const at::Tensor& weight, const at
   TORCH_CHECK(input.dim() == 3 || input.dim() == 4,
               "Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: ",
               input.sizes());
-  TORCH_CHECK(is_strided(input, type), "Input type (", input.toString(), ") and weight type (", weight.toString(),
+  TORCH_CHECK(graph::is_plain(input, type), "Input type (", input.toString(), ") and weight type (", weight.toString(),
               ") should be the same");
   const bool is_batch = input.dim() == 4;
   const at::Tensor pictures = (is_batch ? input : input.unsqueeze(0)).contiguous(kLast);
@@ -113,7 +105,7 @@ at::Tensor convolved(const at::Tensor& input, const at::Tensor& weight, const at
                                          type, std::nullopt, std::nullopt, std::nullopt, kLast);
   // One that is spread over the result comes behind it.
   const bool has_shortcut = shortcut && shortcut->defined();
-  const bool fits = has_shortcut && is_strided(*shortcut, type) && is_batch && shortcut->sizes() == out.sizes();
+  const bool fits = has_shortcut && graph::is_plain(*shortcut, type) && is_batch && shortcut->sizes() == out.sizes();
   const at::Tensor added = fits ? shortcut->contiguous(kLast) : at::Tensor();
   const bool is_bounded = !std::isinf(low) || !std::isinf(high);
   const bool is_whole = fits || !has_shortcut;
@@ -147,12 +139,6 @@ TORCH_LIBRARY_FRAGMENT(torchfront, library) {
 const auto kWinograd = c10::Symbol::fromQualString("torchfront::winograd");
 const auto kNorm = c10::Symbol::fromQualString("torchfront::norm");
 
-std::optional<at::Tensor> constant(const Value* value) {
-  const auto found = torch::jit::toIValue(value);
-  if (!found || !found->isTensor() || !found->toTensor().defined()) return std::nullopt;
-  return found->toTensor();
-}
-
 // True when the input is a list of two (or one, for both axes) that are all `expected`.
 bool all_are(const Node* node, size_t input, int64_t expected) {
   const auto found = torch::jit::toIValue(node->input(input));
@@ -175,9 +161,9 @@ std::optional<std::vector<int64_t>> padding_of(const Node* node) {
     const auto transposed = torch::jit::toIValue(node->input(6));
     if (!transposed || !transposed->isBool() || transposed->toBool()) return std::nullopt;
   }
-  const auto weight = constant(node->input(1));
+  const auto weight = graph::constant(node->input(1));
   if (!weight || weight->dim() != 4 || !fastest(weight->scalar_type())) return std::nullopt;
-  if (!is_strided(*weight, weight->scalar_type())) return std::nullopt;
+  if (!graph::is_plain(*weight, weight->scalar_type())) return std::nullopt;
   const auto sizes = weight->sizes();
   const bool is_suited = sizes[0] > 0 && sizes[0] % winograd::kGroup == 0 && sizes[1] > 0 &&
                          sizes[1] % winograd::kGroup == 0 && sizes[2] == 3 && sizes[3] == 3;
@@ -189,9 +175,12 @@ std::optional<std::vector<int64_t>> padding_of(const Node* node) {
   return is_known ? std::optional(list) : std::nullopt;
 }
 
-// One axis of a filter's transform: `step` numbers lie between the three.
-void transform_filter(const double* in, int64_t step, double* out) {
-  const double outer = in[0] + in[2 * step];
+// The same number of each filter of a group.
+typedef double Filters __attribute__((vector_size(winograd::kGroup * sizeof(double))));
+
+// One axis of the filters' transform: `step` numbers lie between the three.
+inline void transform_filters(const Filters* in, int64_t step, Filters* out) {
+  const Filters outer = in[0] + in[2 * step];
   out[0] = in[0];
   out[1] = (outer + in[step]) / 2;
   out[2] = (outer - in[step]) / 2;
@@ -200,34 +189,40 @@ void transform_filter(const double* in, int64_t step, double* out) {
 
 // [16, filters / 16, channels / depth, 16, depth] of [filters, channels, 3, 3], rounded once.
 at::Tensor transformed(const at::Tensor& given) {
-  const at::Tensor weight = given.to(at::kFloat);
   using winograd::kGroup, winograd::kIn, winograd::kProducts;
+  const at::Tensor weight = given.to(at::kFloat);
   const int64_t filters = weight.size(0), channels = weight.size(1);
   at::Tensor out = at::empty({kProducts, filters / kGroup, channels, kGroup}, at::kFloat);
   const auto from = weight.accessor<float, 4>();
   float* const to = out.mutable_data_ptr<float>();
   const auto transform = [&](int64_t first, int64_t last) {
-    for (int64_t filter = first; filter < last; ++filter) {
+    for (int64_t group = first; group < last; ++group) {
       for (int64_t channel = 0; channel < channels; ++channel) {
-        double taps[9], half[kIn * 3], line[kIn];
-        for (int64_t i = 0; i < 9; ++i) taps[i] = from[filter][channel][i / 3][i % 3];
+        Filters taps[9], half[kIn * 3], line[kIn];
+        for (int64_t k = 0; k < kGroup; ++k) {
+          for (int64_t i = 0; i < 9; ++i) taps[i][k] = from[group * kGroup + k][channel][i / 3][i % 3];
+        }
         for (int64_t j = 0; j < 3; ++j) {
-          transform_filter(taps + j, 3, line);
+          transform_filters(taps + j, 3, line);
           for (int64_t i = 0; i < kIn; ++i) half[i * 3 + j] = line[i];
         }
-        float* at = to + (filter / kGroup * channels + channel) * kGroup + filter % kGroup;
+        float* const at = to + (group * channels + channel) * kGroup;
         for (int64_t i = 0; i < kIn; ++i) {
-          transform_filter(half + i * 3, 1, line);
-          for (int64_t j = 0; j < kIn; ++j) at[(i * kIn + j) * filters * channels] = static_cast<float>(line[j]);
+          transform_filters(half + i * 3, 1, line);
+          for (int64_t j = 0; j < kIn; ++j) {
+            float* const product = at + (i * kIn + j) * filters * channels;
+            for (int64_t k = 0; k < kGroup; ++k) product[k] = static_cast<float>(line[j][k]);
+          }
         }
       }
     }
   };
-  // Readiness waits for this: by two.
-  const int64_t middle = filters / 2 / kGroup * kGroup;
-  std::thread beside(transform, middle, filters);
-  transform(0, middle);
-  beside.join();
+  // Readiness waits for this: a large one is made by two.
+  const int64_t groups = filters / kGroup, half = filters * channels < 128 * 128 ? 0 : groups / 2;
+  std::thread beside;
+  if (half > 0) beside = std::thread(transform, 0, half);
+  transform(half, groups);
+  if (half > 0) beside.join();
   const int64_t depth = depth_of(given.scalar_type());
   return out.reshape({kProducts, filters / kGroup, channels / depth, depth, kGroup})
       .transpose(3, 4)
@@ -239,7 +234,7 @@ at::Tensor transformed(const at::Tensor& given) {
 bool fuse(const std::shared_ptr<Graph>& graph, Node* layer) {
   const auto padding = padding_of(layer);
   if (!padding) return false;
-  const at::Tensor weight = *constant(layer->input(1));
+  const at::Tensor weight = *graph::constant(layer->input(1));
   const int64_t filters = weight.size(0);
   const auto bias = torch::jit::toIValue(layer->input(2));
   if (!bias || !(bias->isNone() || (bias->isTensor() && bias->toTensor().device().is_cpu()))) return false;
@@ -250,8 +245,8 @@ bool fuse(const std::shared_ptr<Graph>& graph, Node* layer) {
   std::pair<double, double> bounds = {-graph::kInfinity, graph::kInfinity};
   Node* next = graph::only_user(layer->output());
   if (next && next->kind() == kNorm && next->input(0) == layer->output()) {
-    const at::Tensor scale = constant(next->input(1))->reshape({filters});
-    terms = terms * scale + constant(next->input(2))->reshape({filters});
+    const at::Tensor scale = graph::constant(next->input(1))->reshape({filters});
+    terms = terms * scale + graph::constant(next->input(2))->reshape({filters});
     factors = scale.contiguous();
     shortcut = next->input(3);
     bounds = {torch::jit::toIValue(next->input(4))->toDouble(), torch::jit::toIValue(next->input(5))->toDouble()};
@@ -282,14 +277,11 @@ bool fuse(const std::shared_ptr<Graph>& graph, Node* layer) {
 }  // namespace
 
 int fuse_winograd(Module& frozen) {
-  const auto graph = frozen.get_method("forward").graph();
-  std::vector<Node*> found;
-  for (const auto kind : {c10::aten::conv2d, c10::aten::_convolution})
-    graph::nodes_of(graph->block(), kind, found);
-  c10::InferenceMode guard;
   int count = 0;
-  for (Node* node : found) count += fuse(graph, node) ? 1 : 0;
+  graph::each_node(frozen, {c10::aten::conv2d, c10::aten::_convolution}, [&](const auto& graph, Node* node) {
+    count += fuse(graph, node) ? 1 : 0;
+  });
   // The weights of before.
-  torch::jit::EliminateDeadCode(graph);
+  torch::jit::EliminateDeadCode(frozen.get_method("forward").graph());
   return count;
 }

@@ -202,11 +202,31 @@ impl Registry {
     }
 
     /// Loads the models of the start, one after the other: a model that fails is logged, the others
-    /// are loaded all the same. Then the server is ready.
+    /// are loaded all the same. Then the server is ready. While a model is loaded, the archive of the next
+    /// one is unpacked.
     pub fn load_all(&self, requests: Vec<LoadRequest>) {
-        for request in requests {
+        let mut opened = requests.first().map(|request| self.prepare(request.clone()));
+        for (number, request) in requests.iter().enumerate() {
             let url = request.shown_url();
-            match self.register(request) {
+            let registered = std::thread::scope(|scope| {
+                let next = requests.get(number + 1).map(|next| {
+                    let open = || self.prepare(next.clone());
+                    let unpack = std::thread::Builder::new().name("unpack".to_owned());
+                    unpack.spawn_scoped(scope, open)
+                });
+                let registered = match opened.take() {
+                    Some(Ok(registration)) => registration.complete(),
+                    // What it met may have failed since: the model before it.
+                    Some(Err(RegisterError::Conflict { .. })) | None => {
+                        self.register(request.clone())
+                    }
+                    Some(Err(error)) => Err(error),
+                };
+                // Without a thread it is opened when its turn comes.
+                opened = next.and_then(|next| next.ok()?.join().ok());
+                registered
+            });
+            match registered {
                 Ok(model) => tracing::info!(
                     model = model.name,
                     version = model.version,

@@ -31,7 +31,7 @@ pub const MODEL_KEYS: &[ModelKey] = &[
     ModelKey::read("precision", "float32 or bfloat16", "float32"),
     ModelKey::read("intra_op_threads", "1 to 256", "the cores divided by the workers"),
     ModelKey::read("warm_up", "a list of batch sizes", "1 and batchSize"),
-    ModelKey::read("measure_forward_ms", "0 to 10000", "200"),
+    ModelKey::read("measure_forward_ms", "0 to 10000", "100"),
     ModelKey::read("sequenceBatching", "true or false", "false"),
     ModelKey::read("sequenceMaxIdleMSec", "milliseconds, above 0 for sequences", "0: no sequences"),
     ModelKey::read("sequenceTimeoutMSec", "milliseconds", "0: no limit"),

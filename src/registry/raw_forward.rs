@@ -11,7 +11,7 @@ use super::workers::Equipment;
 use crate::engine::{Module, available_cores};
 use crate::metrics::RawForward;
 
-/// `measure_forward_ms` where nothing is said; the forward that is running then is not interrupted.
+/// `measure_forward_ms` where nothing is said. The first forward is measured however long it takes.
 const BUDGET: Duration = Duration::from_millis(100);
 /// Runs of each size; the median counts.
 const ROUNDS: usize = 5;
@@ -55,23 +55,30 @@ fn sizes(largest: usize) -> Vec<usize> {
     sizes
 }
 
-/// Fills `times` with what `forward` tells, until the budget is used up or it tells nothing more.
+/// Fills `times` with what `forward` tells, as far as it is expected to fit into the budget, or until it
+/// tells nothing more.
 fn run(
     times: &mut [(usize, Vec<Duration>)],
     budget: Duration,
     mut forward: impl FnMut(usize) -> Option<Duration>,
 ) {
-    let mut used = Duration::ZERO;
+    let (mut used, mut latest) = (Duration::ZERO, None);
     for _ in 0..ROUNDS {
         for (size, times) in times.iter_mut() {
-            if used >= budget {
-                return;
+            let known = times.last().map(|time| (*size, *time)).or(latest);
+            if known.is_some_and(|known| used + expected(*size, known) > budget) {
+                continue;
             }
             let Some(time) = forward(*size) else { return };
             times.push(time);
-            used += time;
+            (used, latest) = (used + time, Some((*size, time)));
         }
     }
+}
+
+/// What `size` rows take, each as long as in a forward that is known.
+fn expected(size: usize, (rows, took): (usize, Duration)) -> Duration {
+    took.mul_f64(size as f64 / rows as f64)
 }
 
 fn median(times: &mut [Duration]) -> Option<Duration> {
@@ -106,9 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_model_is_measured_for_no_longer_than_the_budget_and_one_forward() {
+    fn a_slow_model_is_measured_for_no_longer_than_the_budget_or_one_forward() {
         assert_eq!(measured(&[1, 2, 4], 200, |_| Some(millis(1))), [5, 5, 5]);
-        assert_eq!(measured(&[1, 2, 4], 200, |size| Some(millis(90 * size as u64))), [1, 1, 0]);
+        let slow = |row: u64| move |size: usize| Some(millis(row * size as u64));
+        assert_eq!(measured(&[1, 2, 4], 200, slow(50)), [2, 1, 0]);
+        assert_eq!(measured(&[1, 2, 4], 200, slow(90)), [2, 0, 0]);
         assert_eq!(measured(&[1, 2], 200, |_| Some(millis(9_000))), [1, 0]);
     }
 

@@ -106,6 +106,28 @@ fn a_registration_that_fails_gives_everything_back() {
 }
 
 #[test]
+fn at_the_start_the_next_archive_is_unpacked_meanwhile_and_a_failed_model_is_in_nobodys_way() {
+    let bench = Bench::new();
+    bench.put("slow.mar", "slow", "1.0", "load-held");
+    bench.put("broken.mar", "m", "1.0", "broken");
+    bench.put("m.mar", "m", "1.0", "sum");
+    let files = ["slow.mar", "broken.mar", "m.mar", "none.mar"];
+    let calls = files.iter().map(|file| bench.call(file, 1)).collect();
+    let registry = Arc::clone(&bench.registry);
+    let loading = std::thread::spawn(move || registry.load_all(calls));
+    bench.loads.wait_for(1);
+    eventually("the next one is unpacked", || bench.unpacked().len() == 2);
+    assert!(!bench.registry.is_healthy());
+    bench.loads.open();
+    loading.join().unwrap();
+    let mut names: Vec<_> = bench.registry.list().iter().map(|model| model.name.clone()).collect();
+    names.sort();
+    assert_eq!(names, ["m", "slow"]);
+    assert!(bench.registry.is_healthy());
+    assert_eq!((bench.unpacked().len(), bench.modules.load(Ordering::SeqCst)), (2, 2));
+}
+
+#[test]
 fn what_cannot_be_registered_is_refused_with_its_reason() {
     let bench = Bench::new();
     bench.put("m.mar", "m", "1.0", "sum");
