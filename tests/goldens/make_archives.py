@@ -50,6 +50,7 @@ from small_models import (  # noqa: E402
     Norms,
     Overtaken,
     Pools,
+    RunningConvolution,
     ScalarsOut,
     Slow,
     Squares,
@@ -325,6 +326,7 @@ def build(folder):
     built.add("norms", Norms(), [("red", [red])])
     built.add("pools", Pools(), [("rising", [torch.linspace(-1, 1, 2 * 3 * 4 * 3).reshape(2, 3, 4, 3)])])
     built.add("overtaken", Overtaken(), [("red", [red])])
+    built.add("running_convolution", RunningConvolution(), sequence=[[red], [red * 2], [red]])
     built.add("squares", Squares(), [("rising", [torch.linspace(-1, 1, 2 * 3 * 9 * 8).reshape(2, 3, 9, 8)])])
     built.add("tiny_segmenter", TinySegmenter(), [("red", [red])], handler="image_segmenter")
     kinds = {"1": "picture", "2": "corner"}

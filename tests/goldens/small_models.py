@@ -114,6 +114,22 @@ class CounterBuffer(nn.Module):
         return self.calls.expand(x.size(0), 1).clone()
 
 
+class RunningConvolution(nn.Module):
+    """A convolution whose results are added up from call to call, in a buffer that is written in place."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(12)
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.second = nn.Conv2d(16, 16, 3, padding=1)
+        self.register_buffer("total", torch.zeros(1, 16, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(self.first(x))
+        self.total.add_(x.mean([0, 2, 3], keepdim=True))
+        return x + self.total
+
+
 class CounterAttribute(nn.Module):
     """How often it was called, kept in an attribute that is assigned (`prim::SetAttr`)."""
 

@@ -317,6 +317,29 @@ fn a_module_that_counts_its_calls_still_counts_and_none_is_counted_before_the_fi
     }
 }
 
+/// A convolution keeps its weights beside a buffer of rank 4 that each call writes to.
+#[test]
+fn a_module_with_a_state_is_converted_with_it_and_starts_from_what_was_saved() {
+    let arguments = || input(&[2, 3, 9, 8], 1.5);
+    let calls = |module: &dyn Module| -> Vec<f32> {
+        (0..3).flat_map(|_| floats(&module.forward(arguments()).unwrap())).collect()
+    };
+    let expected = calls(&*saved("running_convolution"));
+    for optimize in Optimize::NAMES.map(|(_, optimize)| Some(optimize)) {
+        for memory_format in [MemoryFormat::Contiguous, MemoryFormat::ChannelsLast] {
+            let memory_format = Some(memory_format);
+            let options = LoadOptions { optimize, memory_format, precision: None };
+            let saved = saved("running_convolution");
+            let module = prepared(&saved, options, arguments());
+            for worker in 0..2 {
+                let replica = module.replica().unwrap().expect("a state of its own");
+                let difference = relative_difference(&expected, &calls(&*replica));
+                assert!(difference < 2e-6, "[{options}], worker {worker}: {difference:e}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_module_is_served_also_where_the_example_does_not_suit_it() {
     let saved = saved("mlp");
