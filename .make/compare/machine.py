@@ -15,8 +15,13 @@ def pin(cores):
     available = sorted(os.sched_getaffinity(0))[:cores]
     if len(available) < cores:
         print(f"only {len(available)} cores here, not {cores}", file=sys.stderr)
-    os.sched_setaffinity(0, available)
+    confine(available)
     return available
+
+
+def confine(cores):
+    """Confines this program, and what it starts from now on, to these cores."""
+    os.sched_setaffinity(0, cores)
 
 
 def release():

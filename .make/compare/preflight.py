@@ -2,11 +2,13 @@
 
     make compare WHAT=preflight                      every contender that is installed
     make compare WHAT=preflight ARGS=--torchserve    TorchServe 0.12 too
+    make compare WHAT=preflight ARGS=--apart         servers on one half of the cores, wrk on the other
     make compare WHAT=preflight ARGS=--help          rounds, seconds, cores, one contender only
 
 One server is alive at a time. The contenders take turns (A B C A B C ...), so that what the machine
 does besides falls on all of them; a ratio is the median of the ratios within each round. Server and
-wrk share the same cores. Each server's answer is checked before it is timed. Needs wrk; nginx for
+wrk share the same cores, and a server has two speeds then, as the kernel places its threads with wrk's or
+not: with --apart it has one. Each server's answer is checked before it is timed. Needs wrk; nginx for
 its row: apt-get install wrk nginx-light
 """
 
@@ -226,7 +228,9 @@ def fault(contender, port):
 
 def turn(contender, arguments, script):
     """Starts the server, checks it, warms it up, measures it, stops it."""
+    machine.confine(arguments.server_cores)
     with started(contender.name, contender.command, contender.environment) as server:
+        machine.confine(arguments.client_cores)
         server.wait_until_right(lambda: fault(contender, server.port))
         url = f"http://127.0.0.1:{server.port}{TARGET}"
         client.wrk(url, script, arguments.connections, 1)
@@ -273,12 +277,20 @@ def measure(arguments):
         machine.build(
             "--bin", "torchfront", "--example", "bare_http", "--example", "bare_actix_cors"
         )
+    arguments.server_cores = arguments.client_cores = available
+    if arguments.apart:
+        middle = (len(available) + 1) // 2
+        if middle == len(available):
+            sys.exit("--apart needs two cores")
+        arguments.server_cores, arguments.client_cores = available[:middle], available[middle:]
+        arguments.cores = middle
     measured = contenders(arguments)
     with tempfile.TemporaryDirectory() as folder:
         script = client.script(pathlib.Path(folder, "preflight.lua"), "OPTIONS", PREFLIGHT)
         print(
             f"{arguments.rounds} rounds of {arguments.seconds} s, {arguments.connections} "
-            f"connections, cores {available}, load {os.getloadavg()[0]:.2f} before the start"
+            f"connections, server on cores {arguments.server_cores}, wrk on "
+            f"{arguments.client_cores}, load {os.getloadavg()[0]:.2f} before the start"
         )
         for number in range(arguments.rounds):
             for each in measured:
@@ -298,7 +310,8 @@ def main(argv):
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
-    parser.add_argument("--cores", type=int, default=2, help="shared by server and wrk")
+    parser.add_argument("--cores", type=int, default=2, help="of server and wrk together")
+    parser.add_argument("--apart", action="store_true", help="server and wrk share no core")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--only", action="append", metavar="NAME", help="these contenders alone")
     parser.add_argument("--torchserve", action="store_true", help="TorchServe 0.12, if set up")

@@ -25,18 +25,12 @@ pub struct Answer {
 
 impl CorsPolicy {
     /// The answer that is given at once, with its headers; `None`: the router answers.
-    /// `preflight_headers` are those of this policy, or a copy of them.
-    pub(super) fn answer(
-        &self,
-        decision: &Decision,
-        preflight_headers: &[(HeaderName, HeaderValue)],
-        headers: &mut HeaderMap,
-    ) -> Option<Answer> {
+    pub(super) fn answer(&self, decision: &Decision, headers: &mut HeaderMap) -> Option<Answer> {
         let answer = match decision.action {
             Action::Pass => return None,
             Action::Grant => {
                 write_origin(decision, headers);
-                for (name, value) in preflight_headers {
+                for (name, value) in self.preflight_headers() {
                     headers.insert(name.clone(), value.clone());
                 }
                 if decision.private_network {

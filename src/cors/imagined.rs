@@ -28,7 +28,7 @@ impl Imagined {
     pub(super) fn new(listener: &ListenerPolicy, sketch: &RequestSketch) -> Imagined {
         let (policy, decision) = listener.decide(&sketch.facts());
         let mut headers = HeaderMap::new();
-        let answer = policy.answer(&decision, policy.preflight_headers(), &mut headers);
+        let answer = policy.answer(&decision, &mut headers);
         let at_once = answer.is_some();
         let (status, body) = match answer {
             Some(answered) => (answered.status, answered.body),

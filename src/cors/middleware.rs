@@ -27,11 +27,10 @@ use super::{
     facts::RequestFacts,
     listener::{Listener, ListenerPolicies, ListenerPolicy},
     observer::{AnswerFacts, CorsObserver, CorsOutcome, Taken, Unobserved},
-    own_values::OwnValues,
     path,
     policy::CorsPolicy,
     policy_handle::PolicyHandle,
-    wire::{HeaderName, HeaderValue, Method, header},
+    wire::Method,
 };
 
 /// What one socket serves.
@@ -138,15 +137,9 @@ impl Cors {
     }
 
     /// The answer to a preflight, where this layer gives it; none for every other request, and
-    /// while no policy applies. `own` belongs to the calling thread.
-    pub fn answer_preflight(
-        &self,
-        request: &RequestHead,
-        own: &mut OwnValues,
-    ) -> Option<(HttpResponse, CorsOutcome)> {
-        if request.method != Method::OPTIONS
-            || !request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-        {
+    /// while no policy applies.
+    pub fn answer_preflight(&self, request: &RequestHead) -> Option<(HttpResponse, CorsOutcome)> {
+        if request.method != Method::OPTIONS {
             return None;
         }
         let started = Instant::now();
@@ -163,7 +156,7 @@ impl Cors {
             facts: &facts,
         });
         let answering = Answering { started, credentialed: false };
-        let response = answer(policy, &decision, own.of(policy), answering, &*self.observer);
+        let response = answer(policy, &decision, answering, &*self.observer);
         Some((response, CorsOutcome::of(&decision)))
     }
 
@@ -248,25 +241,23 @@ where
             decided.note(&request);
             return CorsFuture::Inner { inner: self.service.call(request), decided: Some(decided) };
         }
-        let headers = policy.preflight_headers();
         let answering = Answering { started, credentialed };
-        let response = answer(&policy, &decision, headers, answering, &**observer);
+        let response = answer(&policy, &decision, answering, &**observer);
         request.extensions_mut().insert(CorsOutcome::of(&decision));
         let response = request.into_response(response);
         CorsFuture::Answered { response: Some(response.map_into_right_body()) }
     }
 }
 
-/// The answer that is given at once. `preflight_headers` are the policy's own, or a copy of them.
+/// The answer that is given at once.
 fn answer(
     policy: &CorsPolicy,
     decision: &Decision,
-    preflight_headers: &[(HeaderName, HeaderValue)],
     answering: Answering,
     observer: &dyn CorsObserver,
 ) -> HttpResponse {
     let mut response = HttpResponse::new(policy.preflight_status());
-    let answer = policy.answer(decision, preflight_headers, response.headers_mut());
+    let answer = policy.answer(decision, response.headers_mut());
     if let Some(Answer { status, body }) = answer {
         *response.status_mut() = status;
         if !body.is_empty() {
@@ -328,7 +319,7 @@ impl Decided {
             let outcome = CorsOutcome::of(&self.decision);
             response.request().extensions_mut().insert(outcome);
             let answering = Answering { started: Instant::now(), credentialed: self.credentialed };
-            let refusal = answer(&self.policy, &self.decision, &[], answering, &*self.observer);
+            let refusal = answer(&self.policy, &self.decision, answering, &*self.observer);
             return response.into_response(refusal).map_into_right_body();
         }
         let stripped = self.policy.finish(&self.decision, response.headers_mut());

@@ -24,8 +24,7 @@
 //! Files: `origin` and `pattern` are the grammar, `origins` the compiled list, `methods` `headers`
 //! `exposed` `hosts` the other lists, `spec` puts them together and `policy` bakes them, `listener`
 //! chooses among policies by model and route (`path` reads targets as the router does), `decide`
-//! decides, `answer` says it, `middleware` does it under the `policy_handle` in force (with
-//! `own_values` for speed) and tells the `observer`, which counts in the `tally` beside each policy.
+//! decides, `answer` says it (in `interned` values), `middleware` does it under the `policy_handle` in force and tells the `observer`, which counts in the `tally` beside each policy.
 //! `settings` compiles properties; `explain`, `check` and `described` tell about it, `diff` compares two
 //! policies, `vectors` holds one against written expectations (all by `imagined` answers), `export`
 //! writes it for the edge; `browser` is the other side of the wire.
@@ -48,13 +47,13 @@ mod facts;
 mod headers;
 mod hosts;
 mod imagined;
+mod interned;
 mod listener;
 mod methods;
 mod middleware;
 mod observer;
 mod origin;
 mod origins;
-mod own_values;
 mod path;
 mod pattern;
 mod policy;
@@ -89,7 +88,6 @@ pub use middleware::{Cors, CorsService, ModelPolicies, ServedModel};
 pub use observer::{AnswerFacts, CorsObserver, CorsOutcome, Taken, Unobserved};
 pub use origin::{MAX_ORIGIN_BYTES, OriginFault, SerializedOrigin};
 pub use origins::{AllowedOrigins, EntryIndex, OriginSet};
-pub use own_values::OwnValues;
 pub use path::{api_of_path, decode_path, is_reserved, model_of_path, model_of_target, segments};
 pub use pattern::{HostPattern, OriginPattern, PortPattern};
 pub use policy::CorsPolicy;

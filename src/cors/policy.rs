@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::{
+    interned::interned,
     listener::{Listener, PolicyName},
     origins::{AllowedOrigins, OriginSet},
     spec::{Block, Conflict, Mode, PolicySpec, PreflightStatus},
@@ -162,13 +163,13 @@ fn preflight_headers(spec: &PolicySpec) -> Box<[(HeaderName, HeaderValue)]> {
     let mut headers = vec![
         (header::ACCESS_CONTROL_ALLOW_METHODS, baked(spec.methods.header_value())),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, baked(spec.headers.header_value())),
-        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(spec.max_age)),
+        (header::ACCESS_CONTROL_MAX_AGE, interned(HeaderValue::from(spec.max_age))),
     ];
     if spec.credentials {
         headers.push((header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE));
     }
     if let Some(cache_control) = &spec.preflight_cache_control {
-        headers.push((header::CACHE_CONTROL, cache_control.clone()));
+        headers.push((header::CACHE_CONTROL, interned(cache_control.clone())));
     }
     let vary = if spec.private_network { VARY_PREFLIGHT_PRIVATE_NETWORK } else { VARY_PREFLIGHT };
     headers.push((header::VARY, vary));
@@ -189,7 +190,7 @@ fn actual_headers(spec: &PolicySpec) -> Box<[(HeaderName, HeaderValue)]> {
 /// Lists of tokens are always header values; should one not be, it is left empty: nothing is
 /// allowed.
 fn baked(list: String) -> HeaderValue {
-    HeaderValue::try_from(list).unwrap_or(HeaderValue::from_static(""))
+    interned(HeaderValue::try_from(list).unwrap_or(HeaderValue::from_static("")))
 }
 
 /// The grant of Private Network Access.

@@ -4,7 +4,6 @@
 //! The CORS layer inside answers preflights as well, with the same bytes: an application without the
 //! gate (a test, an embedding program) is no less right, only slower.
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,7 +17,7 @@ use pin_project_lite::pin_project;
 
 use super::connection::{Entered, Progress};
 use super::middleware::AccessLog;
-use crate::cors::{Cors, OwnValues};
+use crate::cors::Cors;
 
 /// Makes the gate of one thread.
 pub struct PreflightGate<A> {
@@ -35,7 +34,6 @@ pub struct GatedService<S> {
     application: S,
     cors: Option<Cors>,
     log: AccessLog,
-    own: RefCell<OwnValues>,
 }
 
 pin_project! {
@@ -72,9 +70,8 @@ where
     fn new_service(&self, config: AppConfig) -> Self::Future {
         let application = self.application.new_service(config);
         let (cors, log) = (self.cors.clone(), self.log.clone());
-        let made = application.map(|application| {
-            Ok(GatedService { application: application?, cors, log, own: RefCell::default() })
-        });
+        let made = application
+            .map(|application| Ok(GatedService { application: application?, cors, log }));
         made.boxed_local()
     }
 }
@@ -94,12 +91,7 @@ where
 
     fn call(&self, request: Request) -> Self::Future {
         let head = request.head();
-        // One thread, and nothing below calls back: the borrow cannot meet another.
-        let answer = self.cors.as_ref().and_then(|cors| {
-            let mut own = self.own.try_borrow_mut().ok()?;
-            cors.answer_preflight(head, &mut own)
-        });
-        match answer {
+        match self.cors.as_ref().and_then(|cors| cors.answer_preflight(head)) {
             Some((mut response, outcome)) => {
                 self.log.preflight(head, outcome, &mut response);
                 GateFuture::Answered { response: Some(response.into()) }

@@ -230,15 +230,16 @@ fn max_pooling_gives_the_saved_maxima_to_the_last_bit() {
             // One NaN is as good as another.
             floats(&answer).iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect()
         };
+        let of = |optimize, precision| {
+            let (optimize, memory_format) = (Some(optimize), Some(format));
+            let options = LoadOptions { optimize, memory_format, precision };
+            prepared(&saved, options, arguments.clone())
+        };
         for optimize in [Optimize::Exact, Optimize::Freeze, Optimize::Winograd] {
-            let options = LoadOptions {
-                optimize: Some(optimize),
-                memory_format: Some(format),
-                precision: None,
-            };
-            let module = prepared(&saved, options, arguments.clone());
-            assert_eq!(bits(&saved), bits(&module), "[{options}]");
+            assert_eq!(bits(&saved), bits(&of(optimize, None)), "{optimize}, {format}");
         }
+        let bfloat16 = |optimize| bits(&of(optimize, Some(Precision::Bfloat16)));
+        assert_eq!(bfloat16(Optimize::None), bfloat16(Optimize::Freeze), "{format}");
     }
     // What libtorch refuses is refused.
     let module = prepared(&saved, LoadOptions::default(), input(&[2, 5, 4, 3], 1.0));

@@ -75,7 +75,7 @@ fn answer_over(
     let sketch = request(start, headers);
     let (policy, decision) = listener.decide(&sketch.facts());
     let mut out = HeaderMap::new();
-    let status = match policy.answer(&decision, policy.preflight_headers(), &mut out) {
+    let status = match policy.answer(&decision, &mut out) {
         Some(answer) => answer.status.as_u16(),
         None => {
             for (name, value) in inner {

@@ -239,7 +239,7 @@ fn b17_a_refused_preflight_is_403_with_vary_and_nothing_that_discloses() {
         let sketch = request("OPTIONS /predictions/m", &headers);
         let (policy, decision) = policy.decide(&sketch.facts());
         let mut out = HeaderMap::new();
-        let answer = policy.answer(&decision, policy.preflight_headers(), &mut out).unwrap();
+        let answer = policy.answer(&decision, &mut out).unwrap();
         let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(answer.status, 403);
         assert_eq!((&body["code"], &body["type"]), (&403.into(), &"CorsDeniedException".into()));
