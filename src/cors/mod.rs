@@ -24,7 +24,8 @@
 //! Files: `origin` and `pattern` are the grammar, `origins` the compiled list, `methods` `headers`
 //! `exposed` `hosts` the other lists, `spec` puts them together and `policy` bakes them, `listener`
 //! chooses among policies by model and route (`path` reads targets as the router does), `decide`
-//! decides, `answer` says it (in `interned` values), `middleware` does it under the `policy_handle` in force and tells the `observer`, which counts in the `tally` beside each policy.
+//! decides, `answer` says it (in `interned` values), `middleware` does it under the `policy_handle` in
+//! force and tells the `observer`, which counts in the `tally` beside each policy.
 //! `settings` compiles properties; `explain`, `check` and `described` tell about it, `diff` compares two
 //! policies, `vectors` holds one against written expectations (all by `imagined` answers), `export`
 //! writes it for the edge; `browser` is the other side of the wire.
