@@ -1,4 +1,4 @@
-//! What a preflight costs, from the decision alone to the whole application; no socket, no libtorch.
+//! What a preflight costs, from the decision alone to a whole connection; no socket, no libtorch.
 //!
 //! `make bench`, or `cargo bench --bench preflight -- decide` for a part. Sockets and other servers
 //! are measured by `make compare WHAT=preflight`.
@@ -6,10 +6,10 @@
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use actix_http::Request;
-use actix_service::IntoServiceFactory;
+use actix_http::{HttpService, KeepAlive, Protocol, Request};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::dev::{AppConfig, Service, ServiceFactory};
 use actix_web::http::Method;
 use actix_web::http::header::{
@@ -19,6 +19,7 @@ use actix_web::rt::System;
 use actix_web::test::TestRequest;
 use actix_web::{App, Error, HttpResponse, web};
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use torchfront::batching::{DecodePool, Filling};
 use torchfront::cors::{
     Action, Cors, CorsPolicy, ListenerFacts, ListenerPolicies, RequestSketch, Setting, compile,
@@ -28,7 +29,8 @@ use torchfront::cors_live::LiveCors;
 use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::fake::FakeEngine;
 use torchfront::handlers::{Catalog, Envelope};
-use torchfront::http::{BodyLimits, Compression, State};
+use torchfront::http::connection::Stopping;
+use torchfront::http::{BodyLimits, Compression, FastPathStream, State};
 use torchfront::metrics::Metrics;
 use torchfront::registry::{Defaults, Loader, Registry};
 use torchfront::server::{AppState, Role, create_app, create_service};
@@ -41,7 +43,7 @@ const LISTED: &str = "https://app0.example";
 const FOREIGN: &str = "https://evil.test";
 const PATH: &str = "/predictions/mlp";
 
-criterion_group!(benches, decisions, compiling, middleware, application);
+criterion_group!(benches, decisions, compiling, middleware, application, connection);
 criterion_main!(benches);
 
 // === the core ===
@@ -148,6 +150,51 @@ fn application(criterion: &mut Criterion) {
         }
     }
     group.finish();
+}
+
+// === a connection ===
+
+/// A granted preflight from its first byte to the last of its answer, over a pipe in memory.
+fn connection(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("connection");
+    let state = app_state(false);
+    for (name, is_fast) in [("preflight, fast path", true), ("preflight, through actix", false)] {
+        let system = System::new();
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|times| system.block_on(exchanges(&state, is_fast, times)));
+        });
+    }
+    group.finish();
+}
+
+/// How long it takes to ask so many times on one connection.
+async fn exchanges(state: &AppState, is_fast: bool, times: u64) -> Duration {
+    let gate = create_service(Role::Inference, state);
+    let path = is_fast.then(|| gate.fast_path()).flatten();
+    let gate = map_config(gate, |()| AppConfig::default());
+    let http = HttpService::build()
+        .keep_alive(KeepAlive::Os)
+        .client_request_timeout(Duration::ZERO)
+        .finish(gate.map_err(|error: Error| error.error_response()));
+    let http = http.new_service(()).await.expect("nothing of it can fail");
+    let (mut client, server) = duplex(4096);
+    let stream = FastPathStream::new(server, None, path, &Stopping::default());
+    let served = actix_web::rt::spawn(http.call((stream, Protocol::Http1, None)));
+    let head = format!(
+        "OPTIONS {PATH} HTTP/1.1\r\nHost: a.example\r\nOrigin: {LISTED}\r\n\
+         Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\n\r\n"
+    );
+    let mut answer = [0; 4096];
+    let started = Instant::now();
+    for _ in 0..times {
+        client.write_all(head.as_bytes()).await.expect("it is served");
+        let length = client.read(&mut answer).await.expect("it is answered");
+        assert!(answer[..length].starts_with(b"HTTP/1.1 204"), "it is granted");
+    }
+    let took = started.elapsed();
+    drop(client);
+    let _ended = served.await;
+    took
 }
 
 /// Everything that a server shares, without a model.

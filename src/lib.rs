@@ -53,8 +53,9 @@
 //!
 //! `OPTIONS` with `Origin` and `Access-Control-Request-Method` ends at the gate in front of the
 //! application (`http/gate.rs`), which asks [`cors::Cors`]: no token, no route, no queue, no lock and
-//! no model is involved. Every other request goes on: access log, [`cors::Cors`],
-//! [`auth::TokenCheck`], its route.
+//! no model is involved. On a connection of plain HTTP that has carried nothing but preflights it ends
+//! before that, between the socket and actix (`http/fast_path/`), with the same answer. Every other
+//! request goes on: access log, [`cors::Cors`], [`auth::TokenCheck`], its route.
 #![cfg_attr(
     feature = "torch",
     doc = r#"

@@ -5,7 +5,7 @@
 
 use super::{
     decision::{Action, AllowOrigin, Decision, Kind, Reason, Verdict},
-    policy::{CorsPolicy, PRIVATE_NETWORK_GRANT},
+    policy::{CorsPolicy, PRIVATE_NETWORK_GRANT, write_line},
     spec::Block,
     vary,
     wire::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, name},
@@ -52,6 +52,26 @@ impl CorsPolicy {
         };
         self.write_debug(decision, headers);
         Some(answer)
+    }
+
+    /// The header lines of a granted preflight, as they are sent: those of [`Self::answer`].
+    pub(super) fn write_grant(&self, decision: &Decision, lines: &mut Vec<u8>) {
+        match &decision.allow_origin {
+            AllowOrigin::Absent => {}
+            AllowOrigin::Any => write_line(lines, &header::ACCESS_CONTROL_ALLOW_ORIGIN, &ANY),
+            AllowOrigin::Echo(origin) => {
+                write_line(lines, &header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            }
+        }
+        lines.extend_from_slice(self.preflight_lines());
+        if decision.private_network {
+            let (name, value) = &PRIVATE_NETWORK_GRANT;
+            write_line(lines, name, value);
+        }
+        if self.spec().debug {
+            let reason = HeaderValue::from_static(decision.reason.as_str());
+            write_line(lines, &name::X_CORS_REASON, &reason);
+        }
     }
 
     /// Finishes the answer of the router. `Access-Control-*` headers that something inside has set

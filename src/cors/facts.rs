@@ -1,7 +1,8 @@
 //! What a decision needs to know of a request: method, target and the header lines it asks for.
 //!
-//! Made from a request head of the server, or from plain values with [`RequestSketch`] (`explain`,
-//! tests). Nothing is copied; a header is looked up when the decision needs it and not before.
+//! Made from a request head of the server, from the few lines of a preflight that matter, or from plain
+//! values with [`RequestSketch`] (`explain`, tests). Nothing is copied; a header is looked up when the
+//! decision needs it and not before.
 
 use super::{
     path,
@@ -21,7 +22,26 @@ pub struct RequestFacts<'a> {
     pub query: Option<&'a str>,
     /// The authority of the request target, where `Host` is missing (HTTP/2).
     pub authority: Option<&'a str>,
-    headers: &'a HeaderMap,
+    headers: Headers<'a>,
+}
+
+/// A header line of a preflight.
+pub type PreflightLine = (&'static str, HeaderValue);
+
+/// The header lines that a decision on a preflight may ask for.
+pub const PREFLIGHT_LINES: [&str; 6] = [
+    "host",
+    "origin",
+    "access-control-request-method",
+    "access-control-request-headers",
+    "access-control-request-private-network",
+    "sec-fetch-site",
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Headers<'a> {
+    All(&'a HeaderMap),
+    OfPreflight(&'a [PreflightLine]),
 }
 
 /// A request written down by hand.
@@ -38,12 +58,27 @@ pub struct RequestSketch {
 impl<'a> RequestFacts<'a> {
     /// The facts of a request of which only these parts matter.
     pub fn new(method: &'a Method, path: &'a str, headers: &'a HeaderMap) -> Self {
-        Self { method, path, query: None, authority: None, headers }
+        Self { method, path, query: None, authority: None, headers: Headers::All(headers) }
+    }
+
+    /// The facts of an OPTIONS request. `lines` has each of [`PREFLIGHT_LINES`] that the client sent, and
+    /// none of them twice; what else it holds is not looked at.
+    pub fn preflight(path: &'a str, query: Option<&'a str>, lines: &'a [PreflightLine]) -> Self {
+        let headers = Headers::OfPreflight(lines);
+        Self { method: &Method::OPTIONS, path, query, authority: None, headers }
     }
 
     /// All lines of a header in their order.
     pub fn lines(&self, name: &HeaderName) -> &'a [HeaderValue] {
-        self.headers.get_all(name).as_slice()
+        match self.headers {
+            Headers::All(headers) => headers.get_all(name).as_slice(),
+            Headers::OfPreflight(lines) => {
+                let name = name.as_str();
+                debug_assert!(PREFLIGHT_LINES.contains(&name), "{name} decides on preflights");
+                let found = lines.iter().find(|(known, _)| *known == name);
+                found.map_or(&[], |(_, value)| std::slice::from_ref(value))
+            }
+        }
     }
 
     /// The host that the request is meant for, `None` when it is missing or said twice.
@@ -57,8 +92,13 @@ impl<'a> RequestFacts<'a> {
 
     /// It carries a cookie or an authorization.
     pub fn has_credentials(&self) -> bool {
-        self.headers.contains_key(header::COOKIE)
-            || self.headers.contains_key(header::AUTHORIZATION)
+        match self.headers {
+            Headers::All(headers) => {
+                headers.contains_key(header::COOKIE) || headers.contains_key(header::AUTHORIZATION)
+            }
+            // Of no interest to anybody: a browser sends none.
+            Headers::OfPreflight(_) => false,
+        }
     }
 
     /// The first line of `Origin`, as the client wrote it.
@@ -93,7 +133,7 @@ impl<'a> From<&'a actix_web::dev::RequestHead> for RequestFacts<'a> {
             path: head.uri.path(),
             query: head.uri.query(),
             authority: head.uri.authority().map(|authority| authority.as_str()),
-            headers: &head.headers,
+            headers: Headers::All(&head.headers),
         }
     }
 }
@@ -124,7 +164,7 @@ impl RequestSketch {
             path: &self.path,
             query: self.query.as_deref(),
             authority: None,
-            headers: &self.headers,
+            headers: Headers::All(&self.headers),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Preflights and blocked requests are answered here and reach nothing else: no authentication, no
 //! queue, no router (B19, B20). Every other answer is finished on its way out, errors of inner
 //! layers included (B22). No future is boxed. A server asks [`Cors::answer_preflight`] before it
-//! enters the application at all; both ways give the same bytes.
+//! enters the application at all, or [`Cors::grant_preflight`] before it has a request; all ways give
+//! the same answer.
 
 use std::{
     future::{Future, Ready, ready},
@@ -23,14 +24,14 @@ use pin_project_lite::pin_project;
 use super::{
     answer::Answer,
     decide::decide,
-    decision::{Action, Decision, Kind, Verdict},
+    decision::{Action, AllowOrigin, Decision, Kind, Verdict},
     facts::RequestFacts,
     listener::{Listener, ListenerPolicies, ListenerPolicy},
     observer::{AnswerFacts, CorsObserver, CorsOutcome, Taken, Unobserved},
     path,
     policy::CorsPolicy,
     policy_handle::PolicyHandle,
-    wire::Method,
+    wire::{Method, StatusCode},
 };
 
 /// What one socket serves.
@@ -83,6 +84,17 @@ pin_project! {
             decided: Option<Decided>,
         },
     }
+}
+
+/// A preflight that was granted.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Of the answer, which has no body.
+    pub status: StatusCode,
+    /// What the answer says about the origin.
+    pub allow_origin: AllowOrigin,
+    /// For the access log.
+    pub outcome: CorsOutcome,
 }
 
 /// What an observer is told of an answer that is given at once.
@@ -158,6 +170,25 @@ impl Cors {
         let answering = Answering { started, credentialed: false };
         let response = answer(policy, &decision, answering, &*self.observer);
         Some((response, CorsOutcome::of(&decision)))
+    }
+
+    /// Appends the header lines of the answer to a preflight, where it is granted. None for every other
+    /// request: nothing is written then, and nobody has been told of it.
+    pub fn grant_preflight(&self, facts: &RequestFacts<'_>, lines: &mut Vec<u8>) -> Option<Grant> {
+        let started = Instant::now();
+        let listener = self.handle(facts.path).load();
+        let (policy, decision) = listener.decide(facts);
+        if decision.kind != Kind::Preflight || decision.action != Action::Grant {
+            return None;
+        }
+        self.observer.decided(&Taken { listener: &listener, policy, decision: &decision, facts });
+        policy.write_grant(&decision, lines);
+        let status = policy.preflight_status();
+        let (stripped, credentialed, took) = (0, false, Some(started.elapsed()));
+        let facts = AnswerFacts { status, headers: None, stripped, credentialed, took };
+        self.observer.answered(policy, &decision, &facts);
+        let outcome = CorsOutcome::of(&decision);
+        Some(Grant { status, allow_origin: decision.allow_origin, outcome })
     }
 
     fn handle(&self, path: &str) -> &PolicyHandle {
@@ -266,7 +297,7 @@ fn answer(
     }
     let facts = AnswerFacts {
         status: response.status(),
-        headers: response.headers(),
+        headers: (decision.kind != Kind::Preflight).then(|| response.headers()),
         stripped: 0,
         credentialed: answering.credentialed,
         took: (decision.kind == Kind::Preflight).then(|| answering.started.elapsed()),
@@ -323,7 +354,7 @@ impl Decided {
             return response.into_response(refusal).map_into_right_body();
         }
         let stripped = self.policy.finish(&self.decision, response.headers_mut());
-        let (status, headers) = (response.status(), response.headers());
+        let (status, headers) = (response.status(), Some(response.headers()));
         let credentialed = self.credentialed;
         let facts = AnswerFacts { status, headers, stripped, credentialed, took: None };
         self.observer.answered(&self.policy, &self.decision, &facts);

@@ -50,8 +50,8 @@ pub struct Taken<'a> {
 pub struct AnswerFacts<'a> {
     /// Its status.
     pub status: StatusCode,
-    /// Its headers as sent.
-    pub headers: &'a HeaderMap,
+    /// Its headers as sent; none of a preflight's, which its policy says.
+    pub headers: Option<&'a HeaderMap>,
     /// `Access-Control-*` lines of inner layers that were removed.
     pub stripped: usize,
     /// The request had an origin and a cookie or an authorization.

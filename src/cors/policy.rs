@@ -21,6 +21,8 @@ pub struct CorsPolicy {
     label: Arc<str>,
     origins: OriginSet,
     preflight_headers: Box<[(HeaderName, HeaderValue)]>,
+    /// The same as lines of an answer.
+    preflight_lines: Box<[u8]>,
     actual_headers: Box<[(HeaderName, HeaderValue)]>,
     /// None until it is put in service.
     tally: Option<Arc<Tally>>,
@@ -52,10 +54,12 @@ impl CorsPolicy {
             PolicyName::Model(model) => Arc::from(format!("model:{model}")),
             PolicyName::Route(id) => Arc::from(format!("route:{id}")),
         };
+        let preflight_headers = preflight_headers(&spec);
         Ok(Self {
             label,
             origins: OriginSet::new(&spec.origins),
-            preflight_headers: preflight_headers(&spec),
+            preflight_lines: as_lines(&preflight_headers),
+            preflight_headers,
             actual_headers: actual_headers(&spec),
             tally: None,
             spec,
@@ -65,10 +69,12 @@ impl CorsPolicy {
     /// The policy of a listener that has no CORS setting.
     pub fn off(listener: Listener) -> Self {
         let spec = PolicySpec::new(listener);
+        let preflight_headers = preflight_headers(&spec);
         Self {
             label: Arc::from(listener.as_str()),
             origins: OriginSet::new(&AllowedOrigins::None),
-            preflight_headers: preflight_headers(&spec),
+            preflight_lines: as_lines(&preflight_headers),
+            preflight_headers,
             actual_headers: actual_headers(&spec),
             tally: None,
             spec,
@@ -148,6 +154,11 @@ impl CorsPolicy {
         &self.preflight_headers
     }
 
+    /// [`Self::preflight_headers`] as lines of an answer.
+    pub(super) fn preflight_lines(&self) -> &[u8] {
+        &self.preflight_lines
+    }
+
     /// The headers of a shared answer but the origin and `Vary`.
     pub(super) fn actual_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.actual_headers
@@ -174,6 +185,19 @@ fn preflight_headers(spec: &PolicySpec) -> Box<[(HeaderName, HeaderValue)]> {
     let vary = if spec.private_network { VARY_PREFLIGHT_PRIVATE_NETWORK } else { VARY_PREFLIGHT };
     headers.push((header::VARY, vary));
     headers.into()
+}
+
+fn as_lines(headers: &[(HeaderName, HeaderValue)]) -> Box<[u8]> {
+    let mut lines = Vec::new();
+    headers.iter().for_each(|(name, value)| write_line(&mut lines, name, value));
+    lines.into()
+}
+
+/// One header of an answer, as it is sent.
+pub(super) fn write_line(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        lines.extend_from_slice(part);
+    }
 }
 
 fn actual_headers(spec: &PolicySpec) -> Box<[(HeaderName, HeaderValue)]> {

@@ -120,8 +120,11 @@ impl CorsObserver for ThreadObserver {
             add(&counts.stripped, 1);
         }
         let is_shared = decision.verdict == Verdict::Allowed && decision.shadow.is_none();
-        if decision.kind == Kind::Actual && is_shared {
-            let names = answer.headers.keys().map(|name| name.as_str());
+        if decision.kind == Kind::Actual
+            && is_shared
+            && let Some(headers) = answer.headers
+        {
+            let names = headers.keys().map(|name| name.as_str());
             exposure::hidden(names, &policy.spec().exposed, |at| add(&counts.unexposed[at], 1));
         }
     }

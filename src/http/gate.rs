@@ -1,6 +1,7 @@
 //! In front of the application: a preflight is answered here, before actix has made a request
 //! object, layers or a route of it. Everything else goes in.
 //!
+//! Preflights that come first on a connection do not even come here: [`PreflightGate::fast_path`].
 //! The CORS layer inside answers preflights as well, with the same bytes: an application without the
 //! gate (a test, an embedding program) is no less right, only slower.
 
@@ -15,8 +16,11 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use pin_project_lite::pin_project;
 
+use super::access_log::allowed;
 use super::connection::{Entered, Progress};
+use super::fast_path::FastPath;
 use super::middleware::AccessLog;
+use super::request_id::X_REQUEST_ID;
 use crate::cors::Cors;
 
 /// Makes the gate of one thread.
@@ -44,6 +48,16 @@ pin_project! {
         Answered { response: Option<Response<BoxBody>> },
         /// The application is at work; its connection knows.
         Inside { #[pin] application: F, entered: Option<Entered> },
+    }
+}
+
+// === impl PreflightGate ===
+
+impl<A> PreflightGate<A> {
+    /// The same answers for a thread's connections, given before HTTP is spoken; none where every
+    /// request goes in.
+    pub fn fast_path(&self) -> Option<FastPath> {
+        self.cors.clone().map(|cors| FastPath::new(cors, self.log.clone()))
     }
 }
 
@@ -93,7 +107,11 @@ where
         let head = request.head();
         match self.cors.as_ref().and_then(|cors| cors.answer_preflight(head)) {
             Some((mut response, outcome)) => {
-                self.log.preflight(head, outcome, &mut response);
+                let ids = head.headers.get_all(X_REQUEST_ID).as_slice();
+                let answer = (response.status(), allowed(response.headers()));
+                if let Some(id) = self.log.preflight(head.into(), ids, answer, outcome) {
+                    response.headers_mut().insert(X_REQUEST_ID, id.value());
+                }
                 GateFuture::Answered { response: Some(response.into()) }
             }
             None => {

@@ -9,18 +9,17 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use actix_http::RequestHead;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, PRAGMA,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::{Error, HttpMessage, HttpResponse};
+use actix_web::{Error, HttpMessage};
 use pin_project_lite::pin_project;
 
-use super::access_log::AccessLine;
+use super::access_log::{AccessLine, Asked, allowed};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::traced::TraceId;
 use crate::cors::CorsOutcome;
@@ -61,35 +60,32 @@ impl AccessLog {
         AccessLog { listener, responses: metrics.responses(listener), enabled }
     }
 
-    /// Counts and logs a preflight that was answered before the application. It gets an id only
-    /// where there is a line to find by it.
+    /// Counts and logs a preflight that was answered before the application. Returns its id, for the
+    /// answer; it has one only where there is a line to find by it. `ids`: what the client says.
     pub(super) fn preflight(
         &self,
-        request: &RequestHead,
+        asked: Asked<'_>,
+        ids: &[HeaderValue],
+        (status, allowed): (StatusCode, Option<&HeaderValue>),
         outcome: CorsOutcome,
-        response: &mut HttpResponse,
-    ) {
-        let status = response.status();
+    ) -> Option<RequestId> {
         self.responses.count(status.as_u16());
-        if self.enabled {
-            let started = Instant::now();
-            let request_id = RequestId::choose(&request.headers);
-            response.headers_mut().insert(X_REQUEST_ID, request_id.value());
-            let headers = response.headers();
-            let (cors, trace_id, listener) = (Some(outcome), None, self.listener);
-            let request_id = &request_id;
-            let line = AccessLine {
-                listener,
-                request,
-                request_id,
-                status,
-                headers,
-                cors,
-                trace_id,
-                started,
-            };
-            line.write();
+        if !self.enabled {
+            return None;
         }
+        let (started, request_id) = (Instant::now(), RequestId::said(ids));
+        let line = AccessLine {
+            listener: self.listener,
+            asked,
+            request_id: &request_id,
+            status,
+            allowed,
+            cors: Some(outcome),
+            trace_id: None,
+            started,
+        };
+        line.write();
+        Some(request_id)
     }
 }
 
@@ -167,10 +163,10 @@ where
             let trace_id = extensions.get::<TraceId>().map(|TraceId(id)| id.as_str());
             AccessLine {
                 listener: this.log.listener,
-                request: request.head(),
+                asked: request.head().into(),
                 request_id: this.request_id,
                 status,
-                headers: response.headers(),
+                allowed: allowed(response.headers()),
                 cors,
                 trace_id,
                 started: *this.started,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connection/     what one client may hold of the network
+//! fast_path/      preflights on a connection that has carried nothing else, before actix
 //! gate.rs         a preflight ends here, before the application
 //! middleware.rs   request id, headers, counters, access log      every request
 //!   beacon.rs     what browsers report, of pages that are refused, too
@@ -23,6 +24,7 @@ mod body;
 mod compression;
 pub mod connection;
 mod console;
+mod fast_path;
 mod gate;
 mod inference;
 mod inflate;
@@ -57,6 +59,7 @@ pub use access::{
 pub use beacon::Beacon;
 pub use body::{BodyLimits, take_apart};
 pub use compression::Compression;
+pub use fast_path::{FastPath, FastPathStream};
 pub use gate::PreflightGate;
 pub use middleware::AccessLog;
 pub use request_bounds::{BodyMemory, RequestBounds};

@@ -26,7 +26,12 @@ impl RequestId {
 
     /// The id of a request that has just come in.
     pub(super) fn choose(headers: &HeaderMap) -> RequestId {
-        RequestId::from_client(headers).unwrap_or_else(RequestId::random)
+        RequestId::said(headers.get_all(X_REQUEST_ID).as_slice())
+    }
+
+    /// The id of a request with these lines of the header.
+    pub(super) fn said(lines: &[HeaderValue]) -> RequestId {
+        RequestId::from_client(lines).unwrap_or_else(RequestId::random)
     }
 
     /// As it is sent.
@@ -47,9 +52,8 @@ impl RequestId {
 
     /// The client's id when it is 1 to 128 of `A-Z a-z 0-9 - _ .`, so that it cannot break a log
     /// line or a header.
-    fn from_client(headers: &HeaderMap) -> Option<RequestId> {
-        let mut values = headers.get_all(X_REQUEST_ID);
-        let (Some(value), None) = (values.next(), values.next()) else { return None };
+    fn from_client(lines: &[HeaderValue]) -> Option<RequestId> {
+        let [value] = lines else { return None };
         let sound = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
         let length_fits = (1..=MAX_REQUEST_ID).contains(&value.len());
         (length_fits && value.as_bytes().iter().all(sound)).then(|| RequestId(value.clone()))
@@ -73,7 +77,9 @@ mod tests {
         for value in values {
             request = request.append_header((X_REQUEST_ID, *value));
         }
-        RequestId::from_client(request.to_http_request().headers()).map(|id| id.to_string())
+        let request = request.to_http_request();
+        let lines = request.headers().get_all(X_REQUEST_ID).as_slice();
+        RequestId::from_client(lines).map(|id| id.to_string())
     }
 
     #[test]

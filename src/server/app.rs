@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_http::{Request, Response};
+use actix_http::Request;
 use actix_service::IntoServiceFactory;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse};
@@ -90,14 +90,17 @@ fn serves_beacon(role: Role) -> bool {
 pub fn create_service(
     role: Role,
     app: &AppState,
-) -> impl ServiceFactory<
-    Request,
-    Config = AppConfig,
-    Response = Response<impl MessageBody + use<>>,
-    Error = Error,
-    InitError = (),
-    Service: 'static,
-> + use<> {
+) -> PreflightGate<
+    impl ServiceFactory<
+        Request,
+        Config = AppConfig,
+        Response = ServiceResponse<impl MessageBody + use<>>,
+        Error = Error,
+        InitError = (),
+        Service: 'static,
+        Future: 'static,
+    > + use<>,
+> {
     PreflightGate {
         application: create_app(role, app).into_factory(),
         cors: actix_cors(role, app).is_none().then(|| cors(role, app)),

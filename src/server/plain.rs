@@ -1,5 +1,5 @@
 //! What an `http://` or `unix:` listener does with a connection: gives it a place, and serves
-//! HTTP/1.1 on it.
+//! HTTP/1.1 on it, but for the preflights that come first.
 //!
 //! Called by `listeners.rs`. Who gets no place is told so, in plain HTTP.
 
@@ -22,6 +22,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::listeners::Bounds;
 use super::serving::{self, Application};
 use crate::http::connection::{Admission, Full, Guarded, Limits, no_place};
+use crate::http::{FastPathStream, PreflightGate};
 
 /// A connection that was accepted.
 trait Accepted: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -46,8 +47,8 @@ pub(super) fn serve<F, A, B>(
     service: F,
 ) -> io::Result<Server>
 where
-    F: Fn() -> A + Send + Clone + 'static,
-    A: Application<B>,
+    F: Fn() -> PreflightGate<A> + Send + Clone + 'static,
+    PreflightGate<A>: Application<B>,
     B: MessageBody + 'static,
 {
     let mut builder = serving::server(bounds);
@@ -70,8 +71,8 @@ pub(super) fn serve_unix<F, A, B>(
     service: F,
 ) -> io::Result<Server>
 where
-    F: Fn() -> A + Send + Clone + 'static,
-    A: Application<B>,
+    F: Fn() -> PreflightGate<A> + Send + Clone + 'static,
+    PreflightGate<A>: Application<B>,
     B: MessageBody + 'static,
 {
     let builder = serving::server(bounds);
@@ -83,22 +84,23 @@ where
 
 /// What one thread does with a connection.
 fn connection<T, A, B>(
-    application: A,
+    gate: PreflightGate<A>,
     stopping: &GracefulShutdownSignal,
     bounds: &Bounds,
     admission: &Arc<Admission>,
 ) -> impl ServiceFactory<T, Config = (), Response = (), Error = (), InitError = ()> + use<T, A, B>
 where
     T: Accepted,
-    A: Application<B>,
+    PreflightGate<A>: Application<B>,
     B: MessageBody + 'static,
 {
+    let (fast_path, stopping) = (gate.fast_path(), serving::stopping(stopping));
     let application =
-        map_config(application, |()| AppConfig::default()).map_err(|error| error.error_response());
+        map_config(gate, |()| AppConfig::default()).map_err(|error| error.error_response());
     // `http/connection` ends those that are idle: a timer of actix would be made for each request.
-    let http = serving::http(bounds, KeepAlive::Os, stopping)
-        .on_connect_ext(|connection: &Guarded<T>, extensions| {
-            extensions.insert(connection.progress().clone());
+    let http = serving::http(bounds, KeepAlive::Os, &stopping)
+        .on_connect_ext(|connection: &FastPathStream<Guarded<T>>, extensions| {
+            extensions.insert(connection.get_ref().progress().clone());
         })
         .finish::<_, B>(application)
         .map_err(|error| tracing::debug!(%error, "a connection ended"));
@@ -110,7 +112,11 @@ where
             return ready(Err(()));
         }
         ready(match admission.enter(client.map(|client| client.ip())) {
-            Ok(place) => Ok((Guarded::plain(stream, place, limits), Protocol::Http1, client)),
+            Ok(place) => {
+                let stream = Guarded::plain(stream, place, limits);
+                let stream = FastPathStream::new(stream, client, fast_path.clone(), &stopping);
+                Ok((stream, Protocol::Http1, client))
+            }
             Err(full) => {
                 refuse(&stream, full);
                 Err(())

@@ -55,12 +55,17 @@ pub(super) fn server(bounds: &Bounds) -> ServerBuilder {
         .disable_signals()
 }
 
-/// HTTP on its connections. `keep_alive`: when actix ends one that is idle. Call it where tasks can be
-/// spawned.
+/// What the connections of one thread ask. Call it where tasks can be spawned.
+pub(super) fn stopping(signal: &GracefulShutdownSignal) -> Stopping {
+    let signal = signal.clone();
+    Stopping::at(async move { signal.notified().await })
+}
+
+/// HTTP on its connections. `keep_alive`: when actix ends one that is idle.
 pub(super) fn http<T, S>(
     bounds: &Bounds,
     keep_alive: KeepAlive,
-    stopping: &GracefulShutdownSignal,
+    stopping: &Stopping,
 ) -> HttpServiceBuilder<T, S>
 where
     S: ServiceFactory<
@@ -72,7 +77,6 @@ where
         >,
 {
     let stopping = stopping.clone();
-    let stopping = Stopping::at(async move { stopping.notified().await });
     HttpServiceBuilder::default()
         .graceful_shutdown_signal(move || stopping.told())
         .keep_alive(keep_alive)
