@@ -136,7 +136,7 @@ fn normal(answers: &[u8]) -> Vec<String> {
     for head in &mut heads {
         head.sort_unstable();
         // actix says so where it refuses the first request of a connection, and forgets it later.
-        if head.contains(&"HTTP/1.1 400 Bad Request") {
+        if head.iter().any(|line| line.starts_with("HTTP/1.1 4")) {
             head.retain(|line| *line != "connection: close");
         }
     }
