@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
-use actix_web::http::{Method, StatusCode};
 use actix_web::http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, PRAGMA,
     X_CONTENT_TYPE_OPTIONS,
 };
+use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpMessage};
 use pin_project_lite::pin_project;
 

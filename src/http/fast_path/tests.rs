@@ -1,3 +1,6 @@
+//! What comes back with the fast path is what comes back without it, line for line, whatever is sent in
+//! whichever pieces.
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
