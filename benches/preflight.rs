@@ -29,7 +29,6 @@ use torchfront::cors_live::LiveCors;
 use torchfront::download::{DownloadPolicy, Downloads};
 use torchfront::engine::fake::FakeEngine;
 use torchfront::handlers::{Catalog, Envelope};
-use torchfront::http::connection::Stopping;
 use torchfront::http::{BodyLimits, Compression, FastPathStream, State};
 use torchfront::metrics::Metrics;
 use torchfront::registry::{Defaults, Loader, Registry};
@@ -178,7 +177,7 @@ async fn exchanges(state: &AppState, is_fast: bool, times: u64) -> Duration {
         .finish(gate.map_err(|error: Error| error.error_response()));
     let http = http.new_service(()).await.expect("nothing of it can fail");
     let (mut client, server) = duplex(4096);
-    let stream = FastPathStream::new(server, None, path, &Stopping::default());
+    let stream = FastPathStream::new(server, None, path);
     let served = actix_web::rt::spawn(http.call((stream, Protocol::Http1, None)));
     let head = format!(
         "OPTIONS {PATH} HTTP/1.1\r\nHost: a.example\r\nOrigin: {LISTED}\r\n\

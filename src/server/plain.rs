@@ -94,11 +94,11 @@ where
     PreflightGate<A>: Application<B>,
     B: MessageBody + 'static,
 {
-    let (fast_path, stopping) = (gate.fast_path(), serving::stopping(stopping));
+    let fast_path = gate.fast_path();
     let application =
         map_config(gate, |()| AppConfig::default()).map_err(|error| error.error_response());
     // `http/connection` ends those that are idle: a timer of actix would be made for each request.
-    let http = serving::http(bounds, KeepAlive::Os, &stopping)
+    let http = serving::http(bounds, KeepAlive::Os, stopping)
         .on_connect_ext(|connection: &FastPathStream<Guarded<T>>, extensions| {
             extensions.insert(connection.get_ref().progress().clone());
         })
@@ -114,7 +114,7 @@ where
         ready(match admission.enter(client.map(|client| client.ip())) {
             Ok(place) => {
                 let stream = Guarded::plain(stream, place, limits);
-                let stream = FastPathStream::new(stream, client, fast_path.clone(), &stopping);
+                let stream = FastPathStream::new(stream, client, fast_path.clone());
                 Ok((stream, Protocol::Http1, client))
             }
             Err(full) => {

@@ -55,17 +55,12 @@ pub(super) fn server(bounds: &Bounds) -> ServerBuilder {
         .disable_signals()
 }
 
-/// What the connections of one thread ask. Call it where tasks can be spawned.
-pub(super) fn stopping(signal: &GracefulShutdownSignal) -> Stopping {
-    let signal = signal.clone();
-    Stopping::at(async move { signal.notified().await })
-}
-
-/// HTTP on its connections. `keep_alive`: when actix ends one that is idle.
+/// HTTP on its connections. `keep_alive`: when actix ends one that is idle. Call it where tasks can be
+/// spawned.
 pub(super) fn http<T, S>(
     bounds: &Bounds,
     keep_alive: KeepAlive,
-    stopping: &Stopping,
+    stopping: &GracefulShutdownSignal,
 ) -> HttpServiceBuilder<T, S>
 where
     S: ServiceFactory<
@@ -77,6 +72,7 @@ where
         >,
 {
     let stopping = stopping.clone();
+    let stopping = Stopping::at(async move { stopping.notified().await });
     HttpServiceBuilder::default()
         .graceful_shutdown_signal(move || stopping.told())
         .keep_alive(keep_alive)

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{checkout, request};
+use crate::support::{Client, checkout, request};
 
 pub fn command(folder: &Path, properties: &str) -> Command {
     let file = folder.join("config.properties");
@@ -113,6 +113,27 @@ fn sigterm_ends_the_server_after_the_request_in_hand() {
     let left: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name != ".model_server.pid"), "{left:?}");
+}
+
+#[test]
+fn connections_without_a_request_in_hand_do_not_hold_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = properties("cors.allowed.origin=https://app.example.com");
+    let (mut child, inference, _log) = start(&mut command(folder.path(), &lines));
+    let _unused = TcpStream::connect(inference).unwrap();
+    let mut asked = Client::connect(inference);
+    assert_eq!(asked.request("GET", "/ping", &[], b"").status, 200);
+    let mut preflighted = Client::connect(inference);
+    for _ in 0..2 {
+        let preflight =
+            [("Origin", "https://app.example.com"), ("Access-Control-Request-Method", "POST")];
+        assert_eq!(preflighted.request("OPTIONS", "/predictions/a", &preflight, b"").status, 204);
+    }
+    let told = Instant::now();
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // A request in hand would have 30 seconds.
+    assert!(told.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

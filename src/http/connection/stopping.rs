@@ -47,11 +47,6 @@ impl Stopping {
         Told { stopping: self.clone(), place: None }
     }
 
-    /// True from when the server stops.
-    pub fn has_begun(&self) -> bool {
-        self.0.has_begun.get()
-    }
-
     fn begin(&self) {
         self.0.has_begun.set(true);
         // Waking calls nobody: it only marks a task.
@@ -66,7 +61,7 @@ impl Future for Told {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        if this.stopping.has_begun() {
+        if this.stopping.0.has_begun.get() {
             return Poll::Ready(());
         }
         let mut waiting = this.stopping.0.waiting.borrow_mut();

@@ -9,36 +9,23 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::FastPath;
-use crate::http::connection::Stopping;
 
 /// The connection, to be read and written as any other.
 pub struct FastPathStream<T> {
     stream: T,
     client: Option<SocketAddr>,
     /// None as soon as the reader has had something.
-    first: Option<First>,
+    path: Option<FastPath>,
     /// What the client has not taken of an answer.
     unsent: Bytes,
-}
-
-/// As long as nothing but preflights came.
-struct First {
-    path: FastPath,
-    stopping: Stopping,
 }
 
 // === impl FastPathStream ===
 
 impl<T> FastPathStream<T> {
     /// `path`: none leaves all to the reader. `client`: its other end, for the log.
-    pub fn new(
-        stream: T,
-        client: Option<SocketAddr>,
-        path: Option<FastPath>,
-        stopping: &Stopping,
-    ) -> FastPathStream<T> {
-        let first = path.map(|path| First { path, stopping: stopping.clone() });
-        FastPathStream { stream, client, first, unsent: Bytes::new() }
+    pub fn new(stream: T, client: Option<SocketAddr>, path: Option<FastPath>) -> FastPathStream<T> {
+        FastPathStream { stream, client, path, unsent: Bytes::new() }
     }
 
     /// The connection below.
@@ -71,19 +58,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for FastPathStream<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        while let Some(First { path, stopping }) = &this.first {
+        while let Some(path) = &this.path {
             if !this.unsent.is_empty() {
                 ready!(this.send(context))?;
                 continue;
             }
-            if stopping.has_begun() {
-                // actix knows of no request after which it could end: it reads the end here.
-                return Poll::Ready(Ok(()));
-            }
             let before = buffer.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
             let Some(answer) = path.answer(&buffer.filled()[before..], this.client) else {
-                this.first = None;
+                this.path = None;
                 return Poll::Ready(Ok(()));
             };
             buffer.set_filled(before);

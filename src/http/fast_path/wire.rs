@@ -13,13 +13,15 @@ use crate::cors::{HeaderValue, PREFLIGHT_LINES, PreflightLine};
 const MAX_LINES: usize = 64;
 /// A line that no decision asks for, but the access log.
 pub(super) const REQUEST_ID: &str = "x-request-id";
+/// Some clients say that there is no body.
+const CONTENT_LENGTH: &str = "content-length";
 /// Bytes of a target; a longer one is for actix to refuse.
 const MAX_TARGET: usize = 8 << 10;
 /// What every one begins with: `OPTIONS *` is none.
 const BEGINNING: &[u8] = b"OPTIONS /";
 const END: &[u8] = b"\r\n\r\n";
 /// Lines that change where the request ends, or what becomes of the connection.
-const FRAMING: [&str; 4] = ["content-length", "transfer-encoding", "expect", "upgrade"];
+const FRAMING: [&str; 3] = ["transfer-encoding", "expect", "upgrade"];
 
 /// What a request is for.
 pub(super) struct Target<'a> {
@@ -30,7 +32,8 @@ pub(super) struct Target<'a> {
 }
 
 /// The target, if these bytes are a whole OPTIONS request of HTTP/1.1 without a body, after which the
-/// connection stays open. `kept` gets [`PREFLIGHT_LINES`] and [`REQUEST_ID`], none of them twice.
+/// connection stays open. `kept` gets [`PREFLIGHT_LINES`], [`REQUEST_ID`] and what says that there is no
+/// body, none of them twice.
 pub(super) fn read<'a>(bytes: &'a [u8], kept: &mut Vec<PreflightLine>) -> Option<Target<'a>> {
     kept.clear();
     if !bytes.starts_with(BEGINNING) || !bytes.ends_with(END) {
@@ -52,8 +55,10 @@ pub(super) fn read<'a>(bytes: &'a [u8], kept: &mut Vec<PreflightLine>) -> Option
     };
     for line in parsed.headers.iter() {
         let is = |name: &str| line.name.eq_ignore_ascii_case(name);
-        if let Some(name) = PREFLIGHT_LINES.into_iter().chain([REQUEST_ID]).find(|name| is(name)) {
-            if kept.iter().any(|(known, _)| *known == name) {
+        let mut names = PREFLIGHT_LINES.into_iter().chain([REQUEST_ID, CONTENT_LENGTH]);
+        if let Some(name) = names.find(|name| is(name)) {
+            let is_repeated = kept.iter().any(|(known, _)| *known == name);
+            if is_repeated || (name == CONTENT_LENGTH && line.value != b"0") {
                 return None;
             }
             kept.push((name, HeaderValue::from_bytes(line.value).ok()?));

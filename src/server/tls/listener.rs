@@ -57,7 +57,7 @@ where
             .map_err(|error| error.error_response());
         // An HTTP/2 client that is gone is found by a ping at this time.
         let keep_alive = bounds.connections.keep_alive.into();
-        let http = serving::http(&bounds, keep_alive, &serving::stopping(&stopping))
+        let http = serving::http(&bounds, keep_alive, &stopping)
             .on_connect_ext(|connection: &Connection, extensions| {
                 extensions.insert(connection.progress.clone());
             })
