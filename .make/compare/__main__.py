@@ -1,6 +1,7 @@
 """Measures Torchfront next to other servers, on this machine, in one run.
 
     make compare WHAT=preflight [ARGS=...]     CORS preflights
+    make compare WHAT=busy [ARGS=...]          CORS preflights while photographs keep the cores busy
     make compare WHAT=inference [ARGS=...]     a small network as JSON, resnet18 with a photograph
     make compare WHAT=pictures [ARGS=...]      decoding and resizing, next to Pillow and torchvision
     make compare WHAT=reload [ARGS=...]        changes of the CORS policy under load
@@ -16,7 +17,7 @@ import sys
 # Each is a file of this folder with a function `main(arguments)`.
 KNOWN = [
     what
-    for what in ("preflight", "inference", "pictures", "reload", "api")
+    for what in ("preflight", "busy", "inference", "pictures", "reload", "api")
     if pathlib.Path(__file__).with_name(f"{what}.py").exists()
 ]
 

@@ -102,14 +102,18 @@ def properties(folder, port, lines):
     return file
 
 
+def policy(dot):
+    """The lines of the policy; `dot` stands between the words of a key, and is `_` in TorchServe's."""
+    values = {"origin": ORIGIN, "methods": METHODS, "headers": HEADERS}
+    return [f"cors{dot}allowed{dot}{key}={value}" for key, value in values.items()]
+
+
 def torchfront(binary, cores, access_log, origins=1):
     def command(folder, port):
         lines = [
             f"number_of_netty_threads={cores}",
             f"access_log={str(access_log).lower()}",
-            "cors.allowed.origin=" + ORIGIN,
-            "cors.allowed.methods=" + METHODS,
-            "cors.allowed.headers=" + HEADERS,
+            *policy("."),
             "cors.allow.credentials=true",
         ]
         if origins > 1:
@@ -138,9 +142,7 @@ def torchserve(cores):
         lines = [
             f"number_of_netty_threads={cores}",
             "default_workers_per_model=1",
-            "cors_allowed_origin=" + ORIGIN,
-            "cors_allowed_methods=" + METHODS,
-            "cors_allowed_headers=" + HEADERS,
+            *policy("_"),
         ]
         file = properties(folder, port, lines)
         store = ROOT / "tests/goldens/archives"
