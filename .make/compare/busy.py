@@ -1,15 +1,16 @@
-"""Preflights while photographs keep every core busy: how long one waits, one at a time.
+"""Preflights while photographs keep every core busy: how long one waits.
 
     make compare WHAT=busy                           Torchfront, and the floor
     make compare WHAT=busy ARGS=--torchserve         TorchServe 0.12 too
     make compare WHAT=busy ARGS="--rounds 9"         figures to quote
 
-wrk sends a photograph to resnet18 over 16 connections, as `WHAT=inference` does; meanwhile another wrk
-sends preflights over one connection, each after the answer to the one before. The floor is a bare
-actix-http service in a process of its own beside Torchfront's forwards: what it waits for is a core, so
-what Torchfront waits beyond it would be a queue, a lock or a forward. Each server is in a session of its own,
-as the system divides the cores among sessions. Contenders take turns; figures are medians of the rounds, a
-ratio is the median of the ratios within each round. Needs wrk.
+`torchfront bench` sends a photograph to resnet18 over 16 connections; meanwhile another one sends
+preflights, first one after the other over one connection, then at a constant rate, which takes the time
+from when a request was due. The floor is a bare actix-http service in a process of its own beside
+Torchfront's forwards: it waits for a core and for nothing else, and it receives no photographs. The
+clients share the cores and wait for one themselves: `late` says how long the second did before it sent.
+Contenders take turns; figures are medians of the rounds, a ratio is the median of the ratios within
+each round.
 """
 
 import argparse
@@ -18,19 +19,20 @@ import contextlib
 import pathlib
 import statistics
 import sys
-import tempfile
 import time
 
-import client
+import generator
 import inference
 import machine
 import peers
 import preflight
 from running import started
 
-# Seconds until the server is busy; and that the photographs go on for after the last preflight.
-AHEAD, BEHIND = 2, 1
-PHOTOGRAPHS = 16  # connections
+# Seconds until the server is busy, and that the photographs go on for after the last preflight.
+AHEAD, BEHIND = 2, 2
+PHOTOGRAPHS = ["--closed", "-c", "16", "--warm-up", "0s"]
+ONE_BY_ONE = ["--closed", "-c", "1", "--warm-up", "500ms"]
+RATE = 200  # preflights a second
 
 
 class Contender(inference.Contender):
@@ -56,7 +58,7 @@ def torchfront(binary, workers):
 
 def contenders(arguments):
     release, cores = machine.release(), arguments.cores
-    ours = torchfront(pathlib.Path(arguments.binary or release / "torchfront"), cores)
+    ours = torchfront(arguments.binary, cores)
     listed = [
         Contender(
             "floor: bare actix-http beside",
@@ -79,7 +81,7 @@ def contenders(arguments):
 # --- one turn --------------------------------------------------------------------------------
 
 
-def turn(contender, photograph, scripts, arguments):
+def turn(contender, photograph, arguments):
     """Starts the server, keeps it busy and measures preflights meanwhile."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
@@ -90,26 +92,40 @@ def turn(contender, photograph, scripts, arguments):
         if contender.beside:
             asked = stack.enter_context(started(contender.name, contender.beside))
         asked.wait_until_right(lambda: wrong_status(contender, asked.port))
-        photographs, preflights = scripts
-        seconds = arguments.seconds + AHEAD + BEHIND
+
+        def preflights(load):
+            url = f"http://127.0.0.1:{asked.port}{preflight.TARGET}"
+            load = [*load, "--duration", f"{arguments.seconds}s"]
+            status = contender.status
+            return generator.offer(
+                arguments.binary, url, load, "OPTIONS", preflight.PREFLIGHT, status
+            )
+
         pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
-        url = f"http://127.0.0.1:{server.port}/predictions/{photograph.model}"
-        load = pool.submit(client.wrk, url, photographs, PHOTOGRAPHS, seconds)
+        seconds = AHEAD + 2 * (arguments.seconds + 1) + BEHIND
+        load = pool.submit(
+            generator.offer,
+            arguments.binary,
+            f"http://127.0.0.1:{server.port}/predictions/{photograph.model}",
+            [*PHOTOGRAPHS, "--duration", f"{seconds}s"],
+            body=inference.PHOTO,
+        )
         time.sleep(AHEAD)
         before, clock = server.cpu_seconds(), time.monotonic()
-        url = f"http://127.0.0.1:{asked.port}{preflight.TARGET}"
-        found = client.wrk(url, preflights, 1, arguments.seconds)
+        one_by_one = preflights(ONE_BY_ONE)
+        at_rate = preflights(["--rate", str(RATE), "--warm-up", "500ms"])
         busy = (server.cpu_seconds() - before) / (time.monotonic() - clock) / arguments.cores
-        load = load.result()
-    for what, result in (("preflights", found), ("photographs", load)):
-        if result["errors"] or not result["requests"]:
-            sys.exit(f"{contender.name}: of {result['requests']} {what} {result['errors']} failed")
+        if load.done():
+            sys.exit(f"{contender.name}: the photographs ended before the preflights")
+        photographs = load.result()["ok"] / seconds
     contender.rounds.append(
         {
-            "rate": found["requests"] / found["us"] * 1e6,
-            "p50": found["p50"] / 1000,
-            "p99": found["p99"] / 1000,
-            "photographs": load["requests"] / load["us"] * 1e6,
+            "p50": one_by_one["latency_ms"]["p50"],
+            "p99": one_by_one["latency_ms"]["p99"],
+            "p50 at rate": at_rate["latency_ms"]["p50"],
+            "p99 at rate": at_rate["latency_ms"]["p99"],
+            "late": at_rate["generator"]["late_ms"]["p99"],
+            "photographs": photographs,
             "busy": busy,
         }
     )
@@ -123,44 +139,55 @@ def wrong_status(contender, port):
 # --- the table -------------------------------------------------------------------------------
 
 
-def table(measured):
+def table(measured, conditions):
     floor = measured[0]
-    print("| preflights answered by | a second | p50, ms | p99, ms | ratio | photographs/s | busy |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    print(
+        f"{conditions['date']}, {conditions['processor']}, {conditions['cores']} cores shared with "
+        f"the clients, torchfront {conditions['commit']}; milliseconds\n"
+    )
+    print(
+        f"| preflights answered by | one by one: p50 | p99 | x floor | {RATE}/s: p50 | p99 | x floor "
+        "| late, p99 | photographs/s | busy |"
+    )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for each in measured:
         middle = {key: statistics.median(r[key] for r in each.rounds) for key in each.rounds[0]}
-        ratio = statistics.median(
-            own["p99"] / base["p99"] for own, base in zip(each.rounds, floor.rounds)
-        )
-        print(
-            f"| {each.name} | {middle['rate']:,.0f} | {middle['p50']:.2f} | {middle['p99']:.2f} "
-            f"| {ratio:.2f} | {middle['photographs']:.1f} | {middle['busy']:.0%} |"
-        )
-    print("\nratio: of p99; busy: of the cores, by the server of photographs. p99 of the rounds, in ms:")
+
+        def of_floor(key):
+            pairs = zip(each.rounds, floor.rounds)
+            return statistics.median(own[key] / base[key] for own, base in pairs)
+
+        cells = [
+            *(f"{middle[key]:.2f}" for key in ("p50", "p99")),
+            f"{of_floor('p99'):.2f}",
+            *(f"{middle[key]:.2f}" for key in ("p50 at rate", "p99 at rate")),
+            f"{of_floor('p99 at rate'):.2f}",
+            f"{middle['late']:.2f}",
+            f"{middle['photographs']:.1f}",
+            f"{middle['busy']:.0%}",
+        ]
+        print(f"| {each.name} | " + " | ".join(cells) + " |")
+    print("\nbusy: of the cores, by the server of photographs. p99 of the rounds:")
     for each in measured:
-        print(f"  {each.name}: " + " ".join(f"{one['p99']:.2f}" for one in each.rounds))
+        for key in ("p99", "p99 at rate"):
+            print(f"  {each.name}, {key}: " + " ".join(f"{one[key]:.2f}" for one in each.rounds))
 
 
 def measure(arguments):
-    client.need_wrk()
     if not arguments.no_build:
         machine.build("--bin", "torchfront", "--example", "bare_http")
+    arguments.binary = pathlib.Path(arguments.binary or machine.release() / "torchfront")
     expected = inference.prepare(inference.PHOTO)
-    arguments.cores = len(machine.pin(arguments.cores))
+    cores = machine.pin(arguments.cores)
+    arguments.cores = len(cores)
+    conditions = machine.describe(cores)
     measured = contenders(arguments)
     *_, photograph = inference.workloads(inference.PHOTO, expected)
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        headers = {"Content-Type": photograph.content_type}
-        scripts = (
-            client.script(folder / "photographs.lua", "POST", headers, inference.PHOTO),
-            client.script(folder / "preflights.lua", "OPTIONS", preflight.PREFLIGHT),
-        )
-        for number in range(arguments.rounds):
-            for each in measured:
-                print(f"round {number + 1} of {arguments.rounds}: {each.name}", file=sys.stderr)
-                turn(each, photograph, scripts, arguments)
-    table(measured)
+    for number in range(arguments.rounds):
+        for each in measured:
+            print(f"round {number + 1} of {arguments.rounds}: {each.name}", file=sys.stderr)
+            turn(each, photograph, arguments)
+    table(measured, conditions)
 
 
 def main(argv):
@@ -173,7 +200,7 @@ def main(argv):
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
-    parser.add_argument("--cores", type=int, default=2, help="shared by the servers and wrk")
+    parser.add_argument("--cores", type=int, default=2, help="shared by servers and clients")
     parser.add_argument("--torchserve", action="store_true", help="TorchServe 0.12, if set up")
     parser.add_argument("--binary", metavar="FILE", help="this torchfront, not the release build")
     parser.add_argument("--no-build", action="store_true", help="what was built last")

@@ -267,6 +267,13 @@ def table(measured):
             f"{middle['p50']:8.0f}{middle['p99']:8.0f}{middle['cpu']:8.2f}"
         )
     print(f"\nratio: to {floor.name}, median of the rounds' ratios; CPU: of the server, a request")
+    for own in (each for each in measured if each.name == "torchfront"):
+        for each in (each for each in measured if each is not own):
+            ratios = sorted(r["rate"] / o["rate"] for r, o in zip(own.rounds, each.rounds))
+            print(
+                f"  torchfront to {each.name}: {statistics.median(ratios):.3f} "
+                f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            )
     for each in measured:
         rates = " ".join(f"{r['rate'] / 1000:.1f}" for r in each.rounds)
         print(f"  {each.name}: {rates} k/s")

@@ -18,17 +18,18 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import threading
 import time
 
+import generator
 import machine
 from machine import ROOT
 from running import free_port, started
 
 ORIGIN = "https://app.example.com"
 TARGET = "/predictions/mlp"
+PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
 # They differ in everything that an answer to a preflight shows.
 POLICIES = [
     "cors.max.age=11\ncors.allowed.headers=X-One\ncors.allow.credentials=true\n",
@@ -96,24 +97,10 @@ def replace(path, text):
 def fault(port):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     with contextlib.closing(connection):
-        headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-        connection.request("OPTIONS", TARGET, headers=headers)
+        connection.request("OPTIONS", TARGET, headers=PREFLIGHT)
         answer = connection.getresponse()
         granted = answer.getheader("Access-Control-Allow-Origin")
     return None if (answer.status, granted) == (204, ORIGIN) else f"{answer.status}, {granted}"
-
-
-def offer(binary, port, arguments):
-    """The figures of one run of the generator."""
-    command = [
-        binary, "bench", f"http://127.0.0.1:{port}{TARGET}", "--json", "--expect-status", "204",
-        "-X", "OPTIONS", "-H", f"Origin: {ORIGIN}", "-H", "Access-Control-Request-Method: POST",
-        "--rate", str(arguments.rate), "--duration", f"{arguments.seconds}s", "--warm-up", "1s",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    return json.loads(done.stdout)
 
 
 def turn(server, port, pause, arguments):
@@ -131,14 +118,14 @@ def turn(server, port, pause, arguments):
     changing = threading.Thread(target=change)
     if pause:
         changing.start()
-    found = offer(server.binary, port, arguments)
+    load = ["--rate", str(arguments.rate), "--duration", f"{arguments.seconds}s", "--warm-up", "1s"]
+    url = f"http://127.0.0.1:{port}{TARGET}"
+    found = generator.offer(server.binary, url, load, "OPTIONS", PREFLIGHT, 204)
     over.set()
     if pause:
         changing.join()
     if failure:
         raise failure[0]
-    if found["errors"]["total"]:
-        sys.exit(f"answers were wrong or missing: {found['errors']}")
     latency = found["latency_ms"]
     return {
         "ok": found["ok"],
