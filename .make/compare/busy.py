@@ -176,7 +176,9 @@ def table(measured, conditions):
 def measure(arguments):
     if not arguments.no_build:
         machine.build("--bin", "torchfront", "--example", "bare_http")
-    arguments.binary = pathlib.Path(arguments.binary or machine.release() / "torchfront")
+    arguments.binary = pathlib.Path(
+        arguments.binary or machine.release() / "torchfront"
+    ).resolve()
     expected = inference.prepare(inference.PHOTO)
     cores = machine.pin(arguments.cores)
     arguments.cores = len(cores)

@@ -120,10 +120,12 @@ def turn(server, port, pause, arguments):
         changing.start()
     load = ["--rate", str(arguments.rate), "--duration", f"{arguments.seconds}s", "--warm-up", "1s"]
     url = f"http://127.0.0.1:{port}{TARGET}"
-    found = generator.offer(server.binary, url, load, "OPTIONS", PREFLIGHT, 204)
-    over.set()
-    if pause:
-        changing.join()
+    try:
+        found = generator.offer(server.binary, url, load, "OPTIONS", PREFLIGHT, 204)
+    finally:
+        over.set()
+        if pause:
+            changing.join()
     if failure:
         raise failure[0]
     latency = found["latency_ms"]
