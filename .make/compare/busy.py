@@ -183,6 +183,8 @@ def measure(arguments):
     cores = machine.pin(arguments.cores)
     arguments.cores = len(cores)
     conditions = machine.describe(cores)
+    if arguments.binary != machine.release() / "torchfront":
+        conditions["commit"] = f"{arguments.binary} (checkout: {conditions['commit']})"
     measured = contenders(arguments)
     *_, photograph = inference.workloads(inference.PHOTO, expected)
     for number in range(arguments.rounds):
