@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use super::job::{Answer, PredictError};
+use super::traffic::Traffic;
 use super::turn::{Joined, Place, Rider, Turn, Turns};
 use super::work::Work;
 use crate::engine::Value;
@@ -33,10 +34,6 @@ const RUNS: u32 = 16;
 const TURN: Duration = Duration::from_micros(500);
 /// A run on the reactor that took longer was slow.
 const SLOW: Duration = Duration::from_millis(1);
-/// A request that comes later after another one's run may be its client's next.
-const RIGHT_BEHIND: Duration = Duration::from_micros(15);
-/// Requests that are run at once after one has waited a turn for nobody.
-const ALONE: u32 = 32;
 /// Two slow runs with fewer runs between them are no accident of a thread that lost its processor.
 const APART: u32 = 100;
 
@@ -80,18 +77,6 @@ pub enum Landing {
     Queue(Sample),
 }
 
-/// How requests come to a thread. It goes through what has arrived one by one, so that a request which
-/// is the only one at its model may yet be one of many: this tells by those before it.
-#[derive(Clone, Copy)]
-struct Traffic {
-    /// When the last run ended.
-    last_run: Option<Instant>,
-    /// The last turn had more than one request.
-    together: bool,
-    /// Requests that are still run at once, however close they come.
-    alone: u32,
-}
-
 /// The first of a turn, which runs the forward for all of it; also when its own client hangs up
 /// meanwhile.
 struct Driver<'a> {
@@ -104,9 +89,6 @@ struct Driver<'a> {
 thread_local! {
     /// This thread was prepared for forwards.
     static ENTERED: Cell<bool> = const { Cell::new(false) };
-    /// What this thread has seen lately.
-    static TRAFFIC: Cell<Traffic> =
-        const { Cell::new(Traffic { last_run: None, together: false, alone: 0 }) };
 }
 
 // === impl Direct ===
@@ -159,9 +141,8 @@ impl Direct {
         }
         let started = Instant::now();
         let answers = work.answer_here(samples, joined);
-        let ended = Instant::now();
-        Traffic::ran(ended);
-        self.judge(ended.saturating_duration_since(started));
+        self.judge(started.elapsed());
+        Traffic::ran();
         answers
     }
 
@@ -191,37 +172,6 @@ fn rows_of_a_turn(one: Duration) -> NonZeroUsize {
     NonZeroUsize::new(usize::try_from(rows).unwrap_or(usize::MAX)).unwrap_or(NonZeroUsize::MIN)
 }
 
-// === impl Traffic ===
-
-impl Traffic {
-    /// Whether a request that comes to this thread now should let others join it.
-    fn promises_company(now: Instant) -> bool {
-        let mut traffic = TRAFFIC.get();
-        if traffic.together {
-            return true;
-        }
-        let is_close =
-            traffic.last_run.is_some_and(|last| now.saturating_duration_since(last) < RIGHT_BEHIND);
-        if is_close && traffic.alone > 0 {
-            traffic.alone -= 1;
-            TRAFFIC.set(traffic);
-            return false;
-        }
-        is_close
-    }
-
-    /// A turn of this thread had so many requests.
-    fn turned(requests: usize) {
-        let together = requests > 1;
-        TRAFFIC.set(Traffic { together, alone: if together { 0 } else { ALONE }, ..TRAFFIC.get() });
-    }
-
-    /// A run of this thread has ended.
-    fn ran(now: Instant) {
-        TRAFFIC.set(Traffic { last_run: Some(now), ..TRAFFIC.get() });
-    }
-}
-
 // === impl Flight ===
 
 impl Flight<'_> {
@@ -231,7 +181,7 @@ impl Flight<'_> {
         let direct = self.0;
         let Some((work, rows)) = direct.known(&sample) else { return Landing::Queue(sample) };
         let joined = Joined::at(now);
-        if direct.flights.load(Ordering::Relaxed) == 1 && !Traffic::promises_company(joined.at) {
+        if direct.flights.load(Ordering::Relaxed) == 1 && !Traffic::promises_company() {
             let driver = Driver { direct, work, turn: None, joined };
             return driver.drive(sample);
         }

@@ -35,6 +35,7 @@ mod steps;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod turn;
 mod waiting;
 mod work;

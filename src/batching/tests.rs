@@ -487,6 +487,33 @@ async fn requests_that_a_thread_reads_in_one_turn_share_a_forward() {
 }
 
 #[tokio::test]
+async fn requests_that_arrive_together_share_a_forward_though_each_is_read_and_run_by_itself() {
+    let (queue, direct, module) = (queue(100, 8), Arc::<Direct>::default(), steady());
+    let _worker = start_beside(&queue, &direct, &module, false);
+    assert!(becomes_known(&queue, &direct).await);
+    // As of connections that a reactor finds ready when it wakes: the size of each one's batch.
+    let burst = |requests: usize| {
+        let direct = &direct;
+        async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let each = (0..requests).map(|_| {
+                let direct = Arc::clone(direct);
+                tokio::spawn(async move { here(&direct, sample(1.0, 1)).await.unwrap().batch_size })
+            });
+            let sizes = futures_util::future::join_all(each.collect::<Vec<_>>()).await;
+            sizes.into_iter().map(Result::unwrap).collect::<Vec<_>>()
+        }
+    };
+    burst(1).await;
+    assert_eq!(burst(1).await, [1]);
+    assert_eq!(burst(5).await, [1, 4, 4, 4, 4], "the second one knows that there are several");
+    assert_eq!(burst(5).await, [5; 5], "so does whoever comes next");
+    assert_eq!(burst(1).await, [1]);
+    assert_eq!(burst(2).await, [1, 1]);
+    assert_eq!(burst(2).await, [2, 2]);
+}
+
+#[tokio::test]
 async fn a_turn_ends_also_when_the_client_of_its_first_request_hangs_up() {
     let (queue, direct, module) = (queue(100, 8), Arc::<Direct>::default(), steady());
     let _worker = start_beside(&queue, &direct, &module, false);
