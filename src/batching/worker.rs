@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::decode_pool::unpanicked;
 use super::queue::Next;
 use super::work::Work;
-use crate::engine::{Device, give_way_to_reactors};
+use crate::engine::{self, Device, give_way_to_reactors};
 use crate::metrics::DeviceQueue;
 
 /// A running worker. Dropping it does not stop the thread: the registry does, with its queue.
@@ -149,12 +149,14 @@ impl Work {
                 Next::Idle => {
                     // Once: nothing more is kept until the next batch.
                     self.engine.give_back_when_idle();
+                    engine::rest();
                     patience = None;
                     continue;
                 }
                 Next::Stop => return,
             };
             state.begin_batch();
+            let _in_hand = engine::take_batch_in_hand();
             let _handed = device.hand(jobs.len());
             let granted = self.intra_op_threads.load(Ordering::Relaxed);
             if granted != threads {

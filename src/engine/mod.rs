@@ -16,6 +16,7 @@ mod ivalue;
 pub mod options;
 #[cfg(feature = "torch")]
 mod prepare;
+mod scheduling;
 #[cfg(feature = "torch")]
 mod shim;
 mod storage;
@@ -30,8 +31,9 @@ use std::sync::Arc;
 
 pub use device::{Device, DeviceError, Devices};
 pub use options::LoadOptions;
+pub use scheduling::{BatchInHand, enter_reactor, give_way_to_reactors, rest, take_batch_in_hand};
 pub use tensor::{DType, Elements, HostTensor, ShapeError, element_count};
-pub use threads::{available_cores, give_way_to_reactors, run_in_short_slices, share_heaps};
+pub use threads::{available_cores, share_heaps};
 #[cfg(feature = "torch")]
 pub use torch::TorchEngine;
 pub use value::{Argument, Signature, Value};

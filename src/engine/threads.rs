@@ -7,19 +7,6 @@
 use std::fs;
 use std::num::NonZeroUsize;
 
-/// The least weight that a thread can have without being starved, a sixty-eighth of one with nice 0: it
-/// is set aside at once. (The slowest of a hundred preflights beside workers on both cores waited 3.1 ms
-/// with 10, 1.7 with 15, 1.3 with 19, medians of 12 runs; the workers got as much done with each.)
-const WORKER_NICE: i32 = 19;
-
-/// The slice of a reactor: the smallest that Linux grants.
-#[cfg(target_os = "linux")]
-const REACTOR_SLICE: std::time::Duration = std::time::Duration::from_micros(100);
-/// The slice of a worker: longer than what Linux gives a thread that asks for nothing, so that whoever
-/// wakes is let in before it is used up, a client on the same machine included.
-#[cfg(target_os = "linux")]
-const WORKER_SLICE: std::time::Duration = std::time::Duration::from_millis(3);
-
 /// The cores that the scheduler and the cgroup grant, at least 1.
 ///
 /// The smaller of the affinity mask (`std::thread::available_parallelism`, which knows cgroup v2 and
@@ -28,26 +15,6 @@ pub fn available_cores() -> NonZeroUsize {
     let granted = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let quota = fs::read_to_string("/sys/fs/cgroup/cpu.max").ok().and_then(|text| quota(&text));
     quota.map_or(granted, |quota| quota.min(granted))
-}
-
-/// Makes the calling thread give way to the reactors: a preflight, a `/ping` or the head of a request
-/// must never wait for a forward when all cores are busy with them. Linux keeps the nice value per
-/// thread; elsewhere it is left as it is.
-pub fn give_way_to_reactors() {
-    #[cfg(target_os = "linux")]
-    {
-        // Lowering one's own priority is always allowed; if it is not, the server is only slower.
-        let _kept = rustix::process::setpriority_process(None, WORKER_NICE);
-        slice::request(WORKER_SLICE);
-    }
-}
-
-/// Makes the calling thread one that is let in soon: on Linux 6.12 and later a reactor that wakes does
-/// not wait until the forward on its core has used up its time slice (about 3 ms). It gets no more
-/// time than before, only smaller pieces of it. Elsewhere nothing changes.
-pub fn run_in_short_slices() {
-    #[cfg(target_os = "linux")]
-    slice::request(REACTOR_SLICE);
 }
 
 /// Gives libtorch as many heaps as there are cores. glibc makes up to eight a core, and what is freed in
@@ -63,45 +30,6 @@ pub fn share_heaps() {
         // SAFETY: sets a number that glibc guards by a lock of its own; refused, it changes nothing.
         #[allow(unsafe_code)]
         let _set = unsafe { libc::mallopt(libc::M_ARENA_MAX, heaps) };
-    }
-}
-
-/// `sched_setattr` with a slice of our own, which neither `libc` nor the standard library wraps.
-#[cfg(target_os = "linux")]
-mod slice {
-    use std::time::Duration;
-
-    /// The first version of the kernel's `struct sched_attr` (sched_setattr(2)).
-    #[repr(C)]
-    struct SchedAttr {
-        size: u32,
-        policy: u32,
-        flags: u64,
-        nice: i32,
-        priority: u32,
-        runtime: u64,
-        deadline: u64,
-        period: u64,
-    }
-
-    /// Keeps the policy (SCHED_OTHER) and asks for this slice; a kernel that knows no slices of a
-    /// thread ignores it, one that refuses changes nothing.
-    #[allow(unsafe_code)]
-    pub(super) fn request(slice: Duration) {
-        let Ok(nice) = rustix::process::getpriority_process(None) else { return };
-        let attributes = SchedAttr {
-            size: size_of::<SchedAttr>() as u32,
-            policy: 0,
-            flags: 0,
-            nice,
-            priority: 0,
-            runtime: u64::try_from(slice.as_nanos()).unwrap_or(0),
-            deadline: 0,
-            period: 0,
-        };
-        // SAFETY: the kernel reads `size` bytes of a struct of that size and writes nothing; 0 is the
-        // calling thread.
-        let _kept = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     }
 }
 

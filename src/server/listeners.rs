@@ -16,7 +16,7 @@ use super::plain;
 use super::tls::{self, Tls};
 use super::unix_socket::{self, SocketFile};
 use crate::config::{self, Config, ListenAddress};
-use crate::engine::{available_cores, run_in_short_slices};
+use crate::engine::{available_cores, enter_reactor};
 use crate::http::connection::{Admission, ConnectionBounds};
 
 /// An open listener that does not serve yet.
@@ -123,7 +123,7 @@ fn open_one(
     let app = app.clone();
     // Called by each of its threads, once.
     let service = move || {
-        run_in_short_slices();
+        enter_reactor();
         create_service(role, &app)
     };
     if let (ListenAddress::Tcp { host, port, .. }, true, Some(tls)) =
