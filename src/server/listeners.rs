@@ -121,7 +121,7 @@ fn open_one(
     socket_mode: u32,
 ) -> io::Result<Listener> {
     let app = app.clone();
-    // Called by each of its threads, once.
+    // Called by each of its threads, again where actix starts a service anew.
     let service = move || {
         enter_reactor();
         create_service(role, &app)

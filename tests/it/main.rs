@@ -47,6 +47,7 @@ mod predictions;
 mod process;
 mod promises;
 mod routes;
+mod scheduling;
 mod sequences;
 mod snapshots;
 mod supply;

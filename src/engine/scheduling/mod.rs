@@ -65,7 +65,7 @@ pub fn give_way_to_reactors() {
     }
 }
 
-/// The calling thread is a reactor from now on.
+/// The calling thread is a reactor from now on; to say it again changes nothing.
 pub fn enter_reactor() {
     REACTORS.enter();
 }
@@ -92,6 +92,9 @@ impl Reactors {
     }
 
     fn enter(&'static self) {
+        if PLACE.with_borrow(Option::is_some) {
+            return;
+        }
         // A thread with a policy that somebody chose for it keeps that.
         let Some(thread) = kernel::this_thread().filter(Thread::has_usual_policy) else { return };
         let mut threads = self.lock();
@@ -162,6 +165,7 @@ mod tests {
         let (release, hold) = mpsc::channel();
         let (entered, told) = mpsc::channel();
         let thread = thread::spawn(move || {
+            reactors.enter();
             reactors.enter();
             entered.send(kernel::this_thread().unwrap()).unwrap();
             let _released: Result<(), _> = hold.recv();
