@@ -13,7 +13,6 @@ Contenders take turns; figures are medians of the rounds, a ratio is the median 
 each round.
 """
 
-import argparse
 import concurrent.futures
 import contextlib
 import pathlib
@@ -21,6 +20,7 @@ import statistics
 import sys
 import time
 
+import command_line
 import generator
 import inference
 import machine
@@ -195,13 +195,7 @@ def measure(arguments):
 
 
 def main(argv):
-    description, _, rest = __doc__.partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="compare busy",
-        description=description,
-        epilog=rest,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
+    parser = command_line.parser("busy", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--cores", type=int, default=2, help="shared by servers and clients")

@@ -17,7 +17,6 @@ is the median of the ratios within each round, with its 95 % confidence interval
 memory (PSS) are those of the server's whole process tree. Prints Markdown. Needs wrk.
 """
 
-import argparse
 import http.client
 import json
 import pathlib
@@ -25,6 +24,7 @@ import subprocess
 import sys
 
 import client
+import command_line
 import machine
 import peers
 import tables
@@ -342,13 +342,7 @@ def measure(arguments):
 
 
 def main(argv):
-    description, _, rest = __doc__.partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="compare inference",
-        description=description,
-        epilog=rest,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
+    parser = command_line.parser("inference", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--warm-up", type=int, default=2, help="seconds before each measurement")

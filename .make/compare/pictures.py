@@ -9,7 +9,6 @@ not; rounds alternate, and their medians are told. Everything runs on one core w
 the Python environment that TorchServe needs (`WHAT=inference` says how to make it).
 """
 
-import argparse
 import json
 import pathlib
 import statistics
@@ -17,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+import command_line
 import machine
 import peers
 
@@ -79,7 +79,7 @@ say("resize", "pixels", fastest(lambda: photo.resize((341, 256), Image.Resamplin
 
 
 def main(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = command_line.parser("pictures", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     flags = parser.parse_args(arguments)
     python = peers.TORCHSERVE / "bin/python"

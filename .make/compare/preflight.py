@@ -12,7 +12,6 @@ not: with --apart it has one. Each server's answer is checked before it is timed
 its row: apt-get install wrk nginx-light
 """
 
-import argparse
 import http.client
 import os
 import pathlib
@@ -22,6 +21,7 @@ import sys
 import tempfile
 
 import client
+import command_line
 import machine
 import peers
 from machine import ROOT
@@ -310,13 +310,7 @@ def measure(arguments):
 
 
 def main(argv):
-    description, _, rest = __doc__.partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="compare preflight",
-        description=description,
-        epilog=rest,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
+    parser = command_line.parser("preflight", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--cores", type=int, default=2, help="of server and wrk together")

@@ -11,7 +11,6 @@ server for each length of the list: with no change, and with one change after th
 policies is tested, not measured: tests/it/cors_live/under_load.rs. Needs no other program.
 """
 
-import argparse
 import contextlib
 import http.client
 import json
@@ -22,6 +21,7 @@ import sys
 import threading
 import time
 
+import command_line
 import generator
 import machine
 from machine import ROOT
@@ -205,13 +205,7 @@ def measure(arguments):
 
 
 def main(argv):
-    description, _, rest = __doc__.partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="compare reload",
-        description=description,
-        epilog=rest,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
+    parser = command_line.parser("reload", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--rate", type=int, default=10_000, help="preflights a second")
