@@ -2,7 +2,7 @@
 //!
 //! | thread | while a worker has a batch in hand | else |
 //! |---|---|---|
-//! | reactor | short slices: it is let in at once | `SCHED_BATCH`: it wakes without interrupting whoever has its core |
+//! | reactor | short slices: it is let in soon | `SCHED_BATCH`: it wakes without interrupting whoever has its core |
 //! | worker, decode thread | nice 19, long slices | the same |
 //!
 //! A preflight, a `/ping` or the head of a request must never wait for a forward when all cores are busy
