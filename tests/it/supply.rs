@@ -26,12 +26,13 @@ const LICENCES: [&str; 12] = [
 ];
 
 /// Files with `unsafe`, and why it has to be there.
-const UNSAFE: [(&str, &str); 5] = [
+const UNSAFE: [(&str, &str); 6] = [
     ("src/allocator.rs", "an option of the allocator, for which its crate has no safe call"),
     ("src/engine/cuda.rs", "opens the CUDA libraries with dlopen"),
     ("src/engine/ivalue.rs", "calls libtorch's C++ through the shim"),
+    ("src/engine/scheduling/kernel.rs", "system calls that no crate wraps"),
     ("src/engine/shim.rs", "calls libtorch's C++ through the shim"),
-    ("src/engine/threads.rs", "a system call that no crate wraps"),
+    ("src/engine/threads.rs", "glibc's mallopt, which takes two numbers"),
 ];
 
 /// Whether an SPDX expression leaves a choice that is allowed: `A OR (B AND C)`.
